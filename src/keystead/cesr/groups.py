@@ -1,0 +1,492 @@
+"""Attachment groups: what count codes frame, as typed items.
+
+Source: CESR specification, "Count Code tables"; version 1.0 groups as keri 1.x writes them.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from keystead.cesr import base64, codes, indexed, primitives, values
+from keystead.cesr.codes import VERSION_1, CounterRow, GroupKind
+from keystead.cesr.indexed import IndexedSignature
+from keystead.cesr.keys import (
+    AID_PATTERN,
+    DIGEST_PATTERN,
+    KEY_PATTERN,
+    Aid,
+    Digest,
+    Said,
+    Signature,
+    VerificationKey,
+    parse_key,
+)
+from keystead.cesr.primitives import Primitive
+from keystead.errors import DecodeError, ErrorCode
+from keystead.limits import Limits
+
+class ReceiptCouple(msgspec.Struct, frozen=True, gc=False):
+    """A signature by a non-transferable identifier, which is its own key (-C)."""
+
+    key: VerificationKey
+    signature: Signature
+
+
+class ReceiptQuadruple(msgspec.Struct, frozen=True, gc=False):
+    """A signature by one key of the establishment event `said` at `sn` of `aid` (-D)."""
+
+    aid: Aid
+    sn: int
+    said: Said
+    signature: IndexedSignature
+
+
+class FirstSeenCouple(msgspec.Struct, frozen=True, gc=False):
+    """First-seen number and time of an event in the log of whoever replays it (-E)."""
+
+    number: int
+    datetime: str
+
+
+class SignatureGroup(msgspec.Struct, frozen=True, gc=False):
+    """Signatures by keys of the establishment event `said` at `sn` of `aid` (-F)."""
+
+    aid: Aid
+    sn: int
+    said: Said
+    signatures: tuple[IndexedSignature, ...]
+
+
+class SourceCouple(msgspec.Struct, frozen=True, gc=False):
+    """Reference to the event that seals this message, in a log that context tells (-G)."""
+
+    sn: int
+    said: Said
+
+
+class LastSignatureGroup(msgspec.Struct, frozen=True, gc=False):
+    """Signatures by keys of the latest establishment event of `aid` (-H)."""
+
+    aid: Aid
+    signatures: tuple[IndexedSignature, ...]
+
+
+class SourceTriple(msgspec.Struct, frozen=True, gc=False):
+    """Reference to an event of `aid` that seals this message (-I)."""
+
+    aid: Aid
+    sn: int
+    said: Said
+
+
+class PathSignatures(msgspec.Struct, frozen=True, gc=False):
+    """Signatures over the part of the body at `path` (-J and -K)."""
+
+    path: str
+    groups: tuple["Group", ...]
+
+
+class PathedMaterial(msgspec.Struct, frozen=True, gc=False):
+    """Attachments that belong to the message embedded at `path`, in the text domain (-L)."""
+
+    path: str
+    material: bytes
+
+
+Item: TypeAlias = (
+    IndexedSignature
+    | ReceiptCouple
+    | ReceiptQuadruple
+    | FirstSeenCouple
+    | SignatureGroup
+    | SourceCouple
+    | LastSignatureGroup
+    | SourceTriple
+    | PathSignatures
+    | PathedMaterial
+    | bytes
+)
+
+
+class Group(msgspec.Struct, frozen=True, gc=False):
+    """The items of one count code."""
+
+    kind: GroupKind
+    items: tuple[Item, ...]
+
+
+class NeedMore(Exception):  # noqa: N818 - a condition of the reader, not an error of the input
+    """The buffer ends inside an element; `position` is the least end that can complete it."""
+
+    def __init__(self, position: int) -> None:
+        """Keep the position, counted like the cursor's."""
+        super().__init__(position)
+        self.position = position
+
+
+class Cursor:
+    """Reads elements one after another from a buffer in the binary domain.
+
+    Text is converted first: three bytes are four characters, so every element keeps its place.
+
+    Attributes:
+        data: the buffer.
+        position: offset of the next element.
+        framed: the buffer is all there is, so an element that crosses its end is an error;
+            otherwise more may arrive.
+    """
+
+    __slots__ = ("data", "framed", "position")
+
+    def __init__(self, data: bytes, position: int, *, framed: bool) -> None:
+        """Start at `position`."""
+        self.data = data
+        self.position = position
+        self.framed = framed
+
+    def counter(self) -> tuple[CounterRow, int]:
+        """Read a count code; return its row and count."""
+        start = self.position
+        if start + 3 > len(self.data):
+            raise self._short(3)
+        high, middle, low = self.data[start : start + 3]
+        row = _SMALL_COUNTERS.get(high << 4 | middle >> 4)
+        if row is None:
+            row, count, _ = read_counter(self._element(_measure_counter), 0)
+            return row, count
+        self.position = start + 3
+        return row, (middle & 0xF) << 8 | low
+
+    def signatures(self, count: int) -> tuple[IndexedSignature, ...]:
+        """Read `count` indexed signatures."""
+        items = []
+        for left in range(count, 0, -1):
+            start = self.position
+            if start + left * _LEAST_INDEXED * 3 > len(self.data):
+                raise self._short(left * _LEAST_INDEXED * 3)
+            high, low = self.data[start : start + 2]
+            row = _SMALL_INDEXED.get(high >> 2)
+            if row is None:
+                items.append(indexed.read_text(self._element(indexed.measure))[0])
+                continue
+            if low & 0xF:
+                raise DecodeError(ErrorCode.BAD_ENCODING, "pad bits are not zero")
+            code, current_only = row
+            index = (high & 3) << 4 | low >> 4
+            self.position = start + _SMALL_INDEXED_BYTES
+            raw = self.data[start + 2 : self.position]
+            items.append(IndexedSignature(code, index, None if current_only else index, raw))
+        return tuple(items)
+
+    def starts_with_counter(self) -> bool:
+        """Tell whether the next element is a count code."""
+        self.require(1)
+        return self.data[self.position] >> 2 == _DASH_SEXTET
+
+    def aid(self) -> Aid:
+        """Read an identifier."""
+        return Aid(self._matching(AID_PATTERN, "an identifier"))
+
+    def digest(self) -> Digest:
+        """Read a digest."""
+        return Digest(self._matching(DIGEST_PATTERN, "a digest"))
+
+    def key(self) -> VerificationKey:
+        """Read a public key."""
+        return parse_key(self._matching(KEY_PATTERN, "a public key"))
+
+    def signature(self) -> Signature:
+        """Read a signature without index."""
+        primitive = self.primitive()
+        suite = codes.SIGNATURE_CODES.get(primitive.code)
+        if suite is None:
+            raise DecodeError(ErrorCode.GROUP, f"code {primitive.code} is no signature")
+        return Signature(suite, primitive.raw)
+
+    def ordinal(self) -> int:
+        """Read a sequence or first-seen number: always 24 characters, code 0A."""
+        primitive = self.primitive()
+        if primitive.code != codes.ORDINAL_CODE:
+            raise DecodeError(ErrorCode.GROUP, f"code {primitive.code} is no ordinal")
+        return values.number_of(primitive)
+
+    def datetime(self) -> str:
+        """Read a date and time."""
+        return values.datetime_of(self.primitive())
+
+    def path(self) -> str:
+        """Read a path."""
+        primitive = self.primitive()
+        if primitive.code not in codes.BASE64_STRING_CODES:
+            raise DecodeError(ErrorCode.GROUP, f"code {primitive.code} is no path")
+        return values.base64_string_of(primitive)
+
+    def byte_string(self) -> bytes:
+        """Read a byte string."""
+        primitive = self.primitive()
+        if primitive.code not in codes.BYTE_STRING_CODES:
+            raise DecodeError(ErrorCode.GROUP, f"code {primitive.code} is no byte string")
+        return primitive.raw
+
+    def primitive(self) -> Primitive:
+        """Read any primitive."""
+        return primitives.read_text(self._element(primitives.measure))[0]
+
+    def frame(self, quadlets: int) -> "Cursor":
+        """Step over `quadlets` and return a cursor on them."""
+        self.require(quadlets)
+        start = self.position
+        self.position += 3 * quadlets
+        return Cursor(self.data[start : self.position], 0, framed=True)
+
+    def require(self, quadlets: int) -> None:
+        """Check that `quadlets` more are there."""
+        if self.position + 3 * quadlets > len(self.data):
+            raise self._short(3 * quadlets)
+
+    def rest(self) -> bytes:
+        """Return what is left, in the text domain."""
+        return base64.encode(self.data[self.position :])
+
+    def _matching(self, pattern: re.Pattern[str], what: str) -> str:
+        text = self._element(primitives.measure).decode("ascii")
+        if not pattern.fullmatch(text):
+            primitives.parse(text)  # tells bad encoding from a code of another kind
+            raise DecodeError(ErrorCode.GROUP, f"{text[:4]}... is not {what}")
+        return text
+
+    def _element(self, measure: Callable[[bytes, int], tuple[object, int]]) -> bytes:
+        """Step over the next element and return its text."""
+        start = self.position
+        head = self.data[start : start + _HEAD_BYTES]
+        try:
+            size = measure(base64.encode(head[: len(head) // 3 * 3]), 0)[1] * 3 // 4
+        except DecodeError as error:
+            if error.code is ErrorCode.TRUNCATED:
+                raise self._short(len(head) + 1) from None
+            raise
+        if start + size > len(self.data):
+            raise self._short(size)
+        self.position = start + size
+        return base64.encode(self.data[start : self.position])
+
+    def _short(self, size: int) -> Exception:
+        if self.framed:
+            return DecodeError(ErrorCode.GROUP, "an element crosses the end of its group")
+        return NeedMore(self.position + size)
+
+
+_HEAD_BYTES = 6  # holds the eight characters that tell the size of any element
+_DASH_SEXTET = 62
+
+# The common codes by their first bits, so that they need no way over text.
+_SMALL_COUNTERS = {
+    base64.to_int(code.encode()): row for code, row in VERSION_1.counters.items() if len(code) == 2
+}
+_SMALL_INDEXED = {
+    base64.to_int(code.encode()): (code, row.current_only)
+    for code, row in VERSION_1.indexed.items()
+    if len(code) == 1 and row.size == 88
+}
+_SMALL_INDEXED_BYTES = 66
+
+
+def read_group(cursor: Cursor, row: CounterRow, count: int, limits: Limits, level: int = 0) -> Group:
+    """Read the items of a group whose count code was just read.
+
+    Raises:
+        DecodeError: not the elements that the group is made of (decode.group, or the code of
+            the element's own fault), or nesting beyond the limit (decode.limit).
+        NeedMore: the unframed buffer ends before the group does.
+    """
+    if row.code in _SIGNATURE_CODES:
+        return Group(row.kind, cursor.signatures(count))
+    if row.kind in _ITEM_READERS:
+        read_item, least = _ITEM_READERS[row.kind]
+        items = []
+        for left in range(count, 0, -1):
+            cursor.require(left * least)
+            items.append(read_item(cursor))
+        return Group(row.kind, tuple(items))
+    if row.kind is GroupKind.RECEIPT_QUADRUPLES:
+        return Group(row.kind, _read_quadruples(cursor, count))
+    if row.kind is GroupKind.PATHED_MATERIAL:
+        frame = cursor.frame(count)
+        return Group(row.kind, (PathedMaterial(frame.path(), frame.rest()),))
+    if row.kind in _PATH_KINDS:
+        if level >= limits.nested_groups:
+            raise DecodeError(ErrorCode.LIMIT, f"groups nested deeper than {limits.nested_groups}")
+        return Group(row.kind, _read_path_signatures(cursor, count, limits, level))
+    raise DecodeError(ErrorCode.GROUP, f"{row.code}, a {row.kind.value}, has no place here")
+
+
+def read_framed(cursor: Cursor, limits: Limits) -> list[Group]:
+    """Read groups until a framed cursor is at its end.
+
+    Raises:
+        DecodeError: as `read_group`.
+    """
+    groups = []
+    while cursor.position < len(cursor.data):
+        row, count = cursor.counter()
+        groups.append(read_group(cursor, row, count, limits))
+    return groups
+
+
+def counter_text(kind: GroupKind, count: int) -> str:
+    """Write the count code of `kind`; the big form is taken where the small one is too small.
+
+    Raises:
+        ValueError: no code holds the count.
+    """
+    for row in VERSION_1.counters.values():
+        if row.kind is kind and 0 <= count < 64**row.digits:
+            return row.code + base64.from_int(count, row.digits)
+    raise ValueError(f"no count code for {count} of {kind.value}")
+
+
+def read_counter(text: bytes, start: int = 0) -> tuple[CounterRow, int, int]:
+    """Read the count code at `start` of `text`.
+
+    Returns:
+        Its row, its count and the position behind it.
+
+    Raises:
+        DecodeError: decode.truncated, decode.unknown_code, decode.encoding.
+    """
+    row, size = _measure_counter(text, start)
+    if start + size > len(text):
+        raise primitives.truncated("a count code")
+    return row, base64.to_int(text[start + len(row.code) : start + size]), start + size
+
+
+def _measure_counter(text: bytes, start: int) -> tuple[CounterRow, int]:
+    if start >= len(text):
+        raise primitives.truncated("a count code")
+    selector = text[start : start + 2].decode("latin-1")
+    hard = codes.COUNTER_HARD_SIZES.get(selector[1:]) if selector[0] == "-" else None
+    code = text[start : start + (hard or 2)].decode("latin-1")
+    if hard is not None and len(code) < hard:
+        raise primitives.truncated("a count code")
+    row = VERSION_1.counters.get(code)
+    if row is None:
+        raise DecodeError(ErrorCode.UNKNOWN_CODE, f"unknown count code {code!r}")
+    return row, len(row.code) + row.digits
+
+
+def _signatures(cursor: Cursor) -> tuple[IndexedSignature, ...]:
+    """Read the controller signature group inside another group."""
+    row, count = cursor.counter()
+    if row.kind is not GroupKind.CONTROLLER_SIGNATURES:
+        raise DecodeError(ErrorCode.GROUP, f"{row.code} where -A must follow")
+    return cursor.signatures(count)
+
+
+def _couple(cursor: Cursor) -> ReceiptCouple:
+    return ReceiptCouple(cursor.key(), cursor.signature())
+
+
+def _first_seen(cursor: Cursor) -> FirstSeenCouple:
+    return FirstSeenCouple(cursor.ordinal(), cursor.datetime())
+
+
+def _signature_group(cursor: Cursor) -> SignatureGroup:
+    return SignatureGroup(
+        cursor.aid(), cursor.ordinal(), cursor.digest(), _signatures(cursor)
+    )
+
+
+def _source_couple(cursor: Cursor) -> SourceCouple:
+    return SourceCouple(cursor.ordinal(), cursor.digest())
+
+
+def _last_group(cursor: Cursor) -> LastSignatureGroup:
+    return LastSignatureGroup(cursor.aid(), _signatures(cursor))
+
+
+def _source_triple(cursor: Cursor) -> SourceTriple:
+    return SourceTriple(cursor.aid(), cursor.ordinal(), cursor.digest())
+
+
+# Least quadlets of elements, to know early that a group is not complete.
+_LEAST_INDEXED = 22
+_LEAST_AID = 11
+_LEAST_SIGNATURE = 22
+_LEAST_ORDINAL = 6
+_LEAST_DATETIME = 9
+_LEAST_DIGEST = 11
+_LEAST_TRIPLE = _LEAST_AID + _LEAST_ORDINAL + _LEAST_DIGEST
+
+_ITEM_READERS: dict[GroupKind, tuple[Callable[[Cursor], Item], int]] = {
+    # kind -> (reader of one item, least quadlets of one item)
+    GroupKind.RECEIPT_COUPLES: (_couple, _LEAST_AID + _LEAST_SIGNATURE),
+    GroupKind.FIRST_SEEN_COUPLES: (_first_seen, _LEAST_ORDINAL + _LEAST_DATETIME),
+    GroupKind.SIGNATURE_GROUPS: (_signature_group, _LEAST_TRIPLE + 1),
+    GroupKind.SOURCE_COUPLES: (_source_couple, _LEAST_ORDINAL + _LEAST_DIGEST),
+    GroupKind.LAST_SIGNATURE_GROUPS: (_last_group, _LEAST_AID + 1),
+    GroupKind.SOURCE_TRIPLES: (_source_triple, _LEAST_TRIPLE),
+    GroupKind.ESSR_PAYLOAD: (Cursor.byte_string, 1),
+}
+_SIGNATURE_CODES = {"-A", "-B"}
+_PATH_KINDS = {GroupKind.PATH_SIGNATURES, GroupKind.ROOT_PATH_SIGNATURES}
+_PATH_SIGNATURE_KINDS = {
+    GroupKind.CONTROLLER_SIGNATURES,
+    GroupKind.RECEIPT_COUPLES,
+    GroupKind.SIGNATURE_GROUPS,
+}
+
+
+def _read_quadruples(cursor: Cursor, count: int) -> tuple[ReceiptQuadruple, ...]:
+    """Read `-D` in either of its meanings.
+
+    keri 1.x counts quadruples. keri 2 counts quadlets of groups, in which a `-A` group stands
+    where 1.x has one signature; so the fourth element tells. Both give the same items.
+    """
+    if count == 0:
+        return ()
+    start = cursor.position
+    cursor.require(_LEAST_TRIPLE)
+    first = _source_triple(cursor)
+    if not cursor.starts_with_counter():
+        items = [_quadruple(first, *cursor.signatures(1))]
+        for left in range(count - 1, 0, -1):
+            cursor.require(left * (_LEAST_TRIPLE + _LEAST_INDEXED))
+            items.append(_quadruple(_source_triple(cursor), *cursor.signatures(1)))
+        return tuple(items)
+    cursor.position = start
+    frame = cursor.frame(count)
+    items = []
+    while frame.position < len(frame.data):
+        triple = _source_triple(frame)
+        items += [_quadruple(triple, signature) for signature in _signatures(frame)]
+    return tuple(items)
+
+
+def _quadruple(signer: SourceTriple, signature: IndexedSignature) -> ReceiptQuadruple:
+    return ReceiptQuadruple(signer.aid, signer.sn, signer.said, signature)
+
+
+def _read_path_signatures(
+    cursor: Cursor, count: int, limits: Limits, level: int
+) -> tuple[PathSignatures, ...]:
+    """Read `-J` or `-K`: signatures over parts of the body.
+
+    Two forms are about: `count` times a path and a group of signatures, and one root path in
+    front of `count` groups of the first form. What follows the first path tells.
+    """
+    items = []
+    for _ in range(count):
+        path = cursor.path()
+        row, inner = cursor.counter()
+        if row.kind is GroupKind.PATH_SIGNATURES:
+            nested = [read_group(cursor, row, inner, limits, level + 1)]
+            for _ in range(count - 1):
+                row, inner = cursor.counter()
+                nested.append(read_group(cursor, row, inner, limits, level + 1))
+            return (PathSignatures(path, tuple(nested)),)
+        if row.kind not in _PATH_SIGNATURE_KINDS:
+            raise DecodeError(ErrorCode.GROUP, f"{row.code} where signatures must follow")
+        items.append(PathSignatures(path, (read_group(cursor, row, inner, limits, level + 1),)))
+    return tuple(items)

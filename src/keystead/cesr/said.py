@@ -1,0 +1,92 @@
+"""Self-addressing identifiers: the digest of a field map that contains that digest.
+
+The digest is computed over the serialization with the digest fields filled with `#`.
+
+Source: CESR specification, "Self-addressing identifier (SAID)".
+"""
+
+from collections.abc import Sequence
+
+from keystead.cesr import body as bodies
+from keystead.cesr.body import Body
+from keystead.cesr.codes import DIGEST_CODES, VERSION_1
+from keystead.cesr.keys import Digest, digest, digest_code
+from keystead.cesr.versions import MAX_SIZE, Kind, Protocol, write_version
+
+_DUMMY = b"#"
+
+
+def is_addressed_by(raw: bytes, *saids: str) -> bool:
+    """Tell whether each of `saids` is the digest of `raw` with all of them filled with `#`.
+
+    Args:
+        raw: canonical serialization of a field map.
+        saids: values of the digest fields in the order of the fields. Nothing in front of each
+            field can hold its value: only a version string and a message type stand there.
+    """
+    filled = raw
+    position = 0
+    for said in saids:
+        value = said.encode()
+        start = raw.find(value, position)
+        position = start + len(value)
+        if start < 0:
+            return False
+        filled = filled[:start] + _DUMMY * len(value) + filled[position:]
+    for said in saids:
+        code = digest_code(said)
+        if not code or digest(filled, code) != said:
+            return False
+    return True
+
+
+def address(
+    fields: Body,
+    kind: Kind = Kind.JSON,
+    *,
+    labels: Sequence[str] = ("d",),
+    code: str = "E",
+    protocol: Protocol | None = Protocol.KERI,
+) -> tuple[bytes, Digest]:
+    """Complete a field map with its version string and its digest.
+
+    Args:
+        fields: the field map in order; the values of `v` and of `labels` are replaced in it.
+        kind: serialization.
+        labels: the fields that get the digest.
+        code: digest code.
+        protocol: protocol of the version string, None for a map without version string.
+
+    Returns:
+        The serialization and the digest.
+
+    Raises:
+        ValueError: the serialization is too large for a version string, or an unknown code.
+    """
+    if code not in DIGEST_CODES:
+        raise ValueError(f"{code} is no digest code")
+    size = VERSION_1.primitives[code].size
+    assert size is not None  # noqa: S101 - digests are of fixed size in the table
+    for label in labels:
+        fields[label] = "#" * size
+    raw = serialize(fields, kind, protocol)
+    said = digest(raw, code)
+    for label in labels:
+        fields[label] = said
+    return bodies.encode(fields, kind), said
+
+
+def serialize(fields: Body, kind: Kind, protocol: Protocol | None) -> bytes:
+    """Serialize a field map; with a protocol its `v` gets the version string of the true size.
+
+    Raises:
+        ValueError: the serialization is too large for a version string.
+    """
+    if protocol is None:
+        return bodies.encode(fields, kind)
+    fields["v"] = write_version(protocol, kind, 0)
+    size = len(bodies.encode(fields, kind))
+    if size > MAX_SIZE:
+        raise ValueError(f"a body of {size} bytes is too large for a version string")
+    fields["v"] = write_version(protocol, kind, size)
+    return bodies.encode(fields, kind)

@@ -1,0 +1,230 @@
+"""Receipts and routed messages: typed, frozen, well-formed by construction.
+
+Source: KERI specification, "Receipt Messages" and "Routed Messages"; fields of version 1.0.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from keystead.cesr import said as addressing
+from keystead.cesr.body import Body
+from keystead.cesr.keys import Aid, Said, digest_code
+from keystead.cesr.stream import Message
+from keystead.cesr.values import DATETIME_PATTERN
+from keystead.cesr.versions import Kind, Protocol
+from keystead.errors import DecodeError, ErrorCode, VerificationError
+from keystead.keri import events
+from keystead.keri.events import (
+    AnyKeyEvent,
+    check_fields,
+    check_said,
+    parse_aid,
+    parse_digest,
+    parse_key_event,
+    parse_number,
+)
+from keystead.limits import Limits
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """The event that attached signatures receipt.
+
+    Attributes:
+        aid: identifier of the event.
+        sn: its place.
+        said: its digest.
+    """
+
+    message_type: ClassVar[str] = "rct"
+
+    aid: Aid
+    sn: int
+    said: Said
+
+
+class Routed(msgspec.Struct, frozen=True, gc=False):
+    """What all routed messages have.
+
+    Attributes:
+        raw: the bytes that were signed.
+        said: digest of the message.
+        datetime: the sender's time, RFC 3339 text with microseconds and offset.
+        route: target of the message.
+    """
+
+    message_type: ClassVar[str]
+
+    raw: bytes
+    said: Said
+    datetime: str
+    route: str
+
+    @property
+    def instant(self) -> datetime:
+        """The sender's time as an instant."""
+        return datetime.fromisoformat(self.datetime)
+
+
+class Query(Routed, frozen=True, gc=False):
+    """A request for information about an identifier."""
+
+    message_type: ClassVar[str] = "qry"
+
+    return_route: str
+    parameters: Body
+
+
+class Prod(Routed, frozen=True, gc=False):
+    """A request for information about a seal."""
+
+    message_type: ClassVar[str] = "pro"
+
+    return_route: str
+    parameters: Body
+
+
+class Reply(Routed, frozen=True, gc=False):
+    """A statement about an identifier."""
+
+    message_type: ClassVar[str] = "rpy"
+
+    attributes: Body
+
+
+class Bare(Routed, frozen=True, gc=False):
+    """A statement about a seal."""
+
+    message_type: ClassVar[str] = "bar"
+
+    attributes: Body
+
+
+class Exchange(Routed, frozen=True, gc=False):
+    """A message from one identifier to another.
+
+    Attributes:
+        sender: who sends and signs it.
+        recipient: who it is for, None for anybody.
+        prior: digest of the message that it answers, if any.
+        modifiers: parameters.
+        payload: attributes, or the digest of an attached ESSR payload.
+        embeds: embedded messages by label.
+    """
+
+    message_type: ClassVar[str] = "exn"
+
+    sender: Aid
+    recipient: Aid | None
+    prior: Said | None
+    modifiers: Body
+    payload: Body | Said
+    embeds: Body
+
+
+RoutedMessage: TypeAlias = Query | Prod | Reply | Bare | Exchange
+AnyMessage: TypeAlias = AnyKeyEvent | Receipt | RoutedMessage
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    # message type -> labels in order
+    "rct": ("v", "t", "d", "i", "s"),
+    "qry": ("v", "t", "d", "dt", "r", "rr", "q"),
+    "pro": ("v", "t", "d", "dt", "r", "rr", "q"),
+    "rpy": ("v", "t", "d", "dt", "r", "a"),
+    "bar": ("v", "t", "d", "dt", "r", "a"),
+    "exn": ("v", "t", "d", "i", "rp", "p", "dt", "r", "q", "a", "e"),
+}
+# Registry events: known, not verified yet.
+_REGISTRY_TYPES = ("vcp", "vrt", "iss", "rev", "bis", "brv")
+
+
+def parse_message(message: Message, limits: Limits) -> AnyMessage:
+    """Make a typed message of a framed one.
+
+    Raises:
+        DecodeError: decode.message_type, decode.fields, decode.value, decode.limit.
+        VerificationError: as `parse_key_event`; verify.unsupported_message for registry events
+            and credentials.
+    """
+    body = message.body
+    message_type = body.get("t")
+    if message.protocol is Protocol.ACDC or message_type in _REGISTRY_TYPES:
+        raise VerificationError(
+            ErrorCode.UNSUPPORTED_MESSAGE, "a registry event or credential, not verified yet"
+        )
+    if message_type in events.FIELDS:
+        return parse_key_event(body, message.raw, limits)
+    if not isinstance(message_type, str) or message_type not in FIELDS:
+        raise DecodeError(ErrorCode.MESSAGE_TYPE, "an unknown message type")
+    check_fields(body, FIELDS[message_type])
+    if message_type == "rct":
+        return Receipt(
+            parse_aid(body["i"], "i"), parse_number(body["s"], "s"), parse_digest(body["d"], "d")
+        )
+    check_said(message.raw, parse_digest(body["d"], "d"))
+    for label in ("r", "rr"):
+        if not isinstance(body.get(label, ""), str):
+            raise DecodeError(ErrorCode.VALUE, f"{label} is not text")
+    if not isinstance(body["dt"], str) or not DATETIME_PATTERN.fullmatch(body["dt"]):
+        raise DecodeError(ErrorCode.VALUE, "dt is not a date and time with microseconds and offset")
+    return _ROUTED[message_type](message)
+
+
+def _field_map(body: Body, label: str) -> Body:
+    value = body[label]
+    if not isinstance(value, dict):
+        raise DecodeError(ErrorCode.VALUE, f"{label} is not a field map")
+    return value
+
+
+def _parse_query(message: Message) -> Query | Prod:
+    body = message.body
+    make = Query if body["t"] == "qry" else Prod
+    parameters = _field_map(body, "q")
+    return make(message.raw, body["d"], body["dt"], body["r"], body["rr"], parameters)
+
+
+def _parse_reply(message: Message) -> Reply | Bare:
+    body = message.body
+    make = Reply if body["t"] == "rpy" else Bare
+    return make(message.raw, body["d"], body["dt"], body["r"], _field_map(body, "a"))
+
+
+def _parse_exchange(message: Message) -> Exchange:
+    body = message.body
+    payload = body["a"]
+    if isinstance(payload, str):
+        payload = parse_digest(payload, "a")
+    elif not isinstance(payload, dict):
+        raise DecodeError(ErrorCode.VALUE, "a is neither a field map nor a digest")
+    embeds = _field_map(body, "e")
+    if "d" in embeds and not _is_addressed(embeds, message.kind):
+        raise VerificationError(ErrorCode.SAID, "the digest of e does not match its content")
+    return Exchange(
+        message.raw, body["d"], body["dt"], body["r"],
+        parse_aid(body["i"], "i"),
+        parse_aid(body["rp"], "rp") if body["rp"] != "" else None,
+        parse_digest(body["p"], "p") if body["p"] != "" else None,
+        _field_map(body, "q"), payload, embeds,
+    )  # fmt: skip
+
+
+def _is_addressed(block: Body, kind: Kind) -> bool:
+    """Tell whether `d` is the digest of a block, as JSON (what peers do) or as the message."""
+    said = parse_digest(block["d"], "d")
+    code = digest_code(said)
+    return any(
+        addressing.address(dict(block), form, code=code, protocol=None)[1] == said
+        for form in dict.fromkeys((Kind.JSON, kind))
+    )
+
+
+_ROUTED: dict[str, Callable[[Message], RoutedMessage]] = {
+    "qry": _parse_query,
+    "pro": _parse_query,
+    "rpy": _parse_reply,
+    "bar": _parse_reply,
+    "exn": _parse_exchange,
+}

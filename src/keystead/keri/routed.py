@@ -1,0 +1,253 @@
+"""Signed statements in replies, and which of two statements is the better available one.
+
+Source: KERI specification, "BADA (Best-Available-Data-Acceptance) Policy" and "OOBI KERI Endpoint
+Authorization (OKEA)".
+"""
+
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from keystead.cesr.body import Body
+from keystead.cesr.keys import Aid, Said
+from keystead.errors import DecodeError, ErrorCode, VerificationError
+from keystead.keri.attachments import Proofs
+from keystead.keri.events import parse_aid, parse_digest, parse_number
+from keystead.keri.keystate import KeyState
+from keystead.keri.messages import Reply
+
+ROLES = frozenset(
+    ("controller", "witness", "registrar", "gateway", "watcher", "judge", "juror", "peer",
+     "mailbox", "agent", "indexer")
+)  # fmt: skip
+SCHEMES = frozenset(("tcp", "http", "https"))
+
+# What a record is kept under: the route's base and the identifiers that it speaks of.
+RecordKey: TypeAlias = tuple[str, ...]
+
+
+class EndRole(msgspec.Struct, frozen=True, gc=False):
+    """`cid` lets `eid` act in a role for it, or no longer does."""
+
+    cid: Aid
+    role: str
+    eid: Aid
+    allowed: bool
+
+    @property
+    def authority(self) -> Aid:
+        """Who must have signed."""
+        return self.cid
+
+    @property
+    def key(self) -> RecordKey:
+        """What a later statement replaces."""
+        return ("end", self.cid, self.role, self.eid)
+
+
+class Location(msgspec.Struct, frozen=True, gc=False):
+    """`eid` can be reached at a URL; an empty one takes it back."""
+
+    eid: Aid
+    scheme: str
+    url: str
+
+    @property
+    def authority(self) -> Aid:
+        """Who must have signed."""
+        return self.eid
+
+    @property
+    def key(self) -> RecordKey:
+        """What a later statement replaces."""
+        return ("loc", self.eid, self.scheme)
+
+
+class KeyStateNotice(msgspec.Struct, frozen=True, gc=False):
+    """`source` says what the key state of an identifier is."""
+
+    source: Aid
+    aid: Aid
+    sn: int
+    said: Said
+    fields: Body
+
+    @property
+    def authority(self) -> Aid:
+        """Who must have signed."""
+        return self.source
+
+    @property
+    def key(self) -> RecordKey:
+        """What a later statement replaces."""
+        return ("ksn", self.aid, self.source)
+
+
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """`cid` asks `watcher` to watch `oid`, or to stop."""
+
+    cid: Aid
+    watcher: Aid
+    oid: Aid
+    enabled: bool
+    oobi: str
+
+    @property
+    def authority(self) -> Aid:
+        """Who must have signed."""
+        return self.cid
+
+    @property
+    def key(self) -> RecordKey:
+        """What a later statement replaces."""
+        return ("watched", self.cid, self.watcher, self.oid)
+
+
+Statement: TypeAlias = EndRole | Location | KeyStateNotice | Watched
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A statement that was accepted, with what proves it.
+
+    Attributes:
+        statement: what was said.
+        reply: the signed message.
+        signer_sn: place of the establishment event whose keys signed, None for a
+            non-transferable signer.
+        proofs: the verified signatures.
+    """
+
+    statement: Statement
+    reply: Reply
+    signer_sn: int | None
+    proofs: Proofs
+
+    @property
+    def key(self) -> RecordKey:
+        """What a later statement replaces."""
+        return self.statement.key
+
+
+def is_later(new: Record, old: Record) -> bool:
+    """Tell whether a statement may replace an older one of the same authority.
+
+    KERI, "Signed (Not Anchored) Updates": a later key state wins; under the same key state, and
+    for a signer without key states, a later date and time wins.
+    """
+    if (new.signer_sn or 0) != (old.signer_sn or 0):
+        return (new.signer_sn or 0) > (old.signer_sn or 0)
+    return new.reply.instant > old.reply.instant
+
+
+def parse_statement(reply: Reply) -> Statement:
+    """Read what a reply states.
+
+    Raises:
+        VerificationError: no such route (verify.route).
+        DecodeError: attributes missing (decode.fields) or malformed (decode.value).
+    """
+    for pattern, parse in _ROUTES:
+        match = pattern.fullmatch(reply.route)
+        if match is not None:
+            return parse(reply.attributes, *match.groups())
+    raise VerificationError(ErrorCode.ROUTE, "a reply to a route that is not known")
+
+
+def state_fields(state: KeyState, first_seen_number: int, first_seen_at: str) -> Body:
+    """Return the attributes of a key state notice."""
+    last = state.establishment
+    return {
+        "vn": [1, 0],
+        "i": state.aid,
+        "s": f"{state.sn:x}",
+        "p": state.prior_said or "",
+        "d": state.said,
+        "f": f"{first_seen_number:x}",
+        "dt": first_seen_at,
+        "et": state.message_type,
+        "kt": last.signing_threshold.field,
+        "k": [key.text for key in last.signing_keys],
+        "nt": last.next_threshold.field,
+        "n": list(last.next_key_digests),
+        "bt": f"{last.witness_threshold:x}",
+        "b": list(last.witnesses),
+        "c": list(last.configuration_traits),
+        "ee": {
+            "s": f"{last.sn:x}",
+            "d": last.said,
+            "br": list(last.witnesses_removed),
+            "ba": list(last.witnesses_added),
+        },
+        "di": last.delegator or "",
+    }
+
+
+_STATE_LABELS = frozenset(
+    ("vn", "i", "s", "p", "d", "f", "dt", "et", "kt", "k", "nt", "n", "bt", "b", "c", "ee", "di")
+)
+
+
+def _require(attributes: Body, *labels: str) -> list[str]:
+    for label in labels:
+        if label not in attributes:
+            raise DecodeError(ErrorCode.FIELDS, f"the reply has no attribute {label}")
+        if not isinstance(attributes[label], str):
+            raise DecodeError(ErrorCode.VALUE, f"the attribute {label} is not text")
+    return [attributes[label] for label in labels]
+
+
+def _parse_end_role(attributes: Body, action: str) -> EndRole:
+    cid, role, eid = _require(attributes, "cid", "role", "eid")
+    if role not in ROLES:
+        raise DecodeError(ErrorCode.VALUE, "an unknown role")
+    return EndRole(parse_aid(cid, "cid"), role, parse_aid(eid, "eid"), action == "add")
+
+
+def _parse_location(attributes: Body) -> Location:
+    eid, scheme, url = _require(attributes, "eid", "scheme", "url")
+    if scheme not in SCHEMES:
+        raise DecodeError(ErrorCode.VALUE, "an unknown scheme")
+    try:
+        found = urlsplit(url).scheme
+    except ValueError:
+        raise DecodeError(ErrorCode.VALUE, "the URL is malformed") from None
+    if found not in ("", scheme):
+        raise DecodeError(ErrorCode.VALUE, "the URL has another scheme than the reply")
+    return Location(parse_aid(eid, "eid"), scheme, url)
+
+
+def _parse_notice(attributes: Body, source: str) -> KeyStateNotice:
+    if attributes.keys() != _STATE_LABELS:
+        raise DecodeError(ErrorCode.FIELDS, "not the fields of a key state")
+    return KeyStateNotice(
+        parse_aid(source, "source"),
+        parse_aid(attributes["i"], "i"),
+        parse_number(attributes["s"], "s"),
+        parse_digest(attributes["d"], "d"),
+        attributes,
+    )
+
+
+def _parse_watched(attributes: Body, watcher: str, action: str) -> Watched:
+    cid, oid = _require(attributes, "cid", "oid")
+    oobi = attributes.get("oobi", "")
+    if not isinstance(oobi, str):
+        raise DecodeError(ErrorCode.VALUE, "the attribute oobi is not text")
+    return Watched(
+        parse_aid(cid, "cid"),
+        parse_aid(watcher, "watcher"),
+        parse_aid(oid, "oid"),
+        action == "add",
+        oobi,
+    )
+
+
+_ROUTES: tuple[tuple[re.Pattern[str], Callable[..., Statement]], ...] = (
+    (re.compile(r"/end/role/(add|cut)"), _parse_end_role),
+    (re.compile(r"/loc/scheme"), _parse_location),
+    (re.compile(r"/ksn/([^/]+)"), _parse_notice),
+    (re.compile(r"/watcher/([^/]+)/(add|cut)"), _parse_watched),
+)

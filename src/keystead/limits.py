@@ -1,0 +1,56 @@
+"""Every bound on input from outside, in one place, each with its reason."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what is read, kept and waited for. Sizes are in bytes.
+
+    Attributes:
+        body: size of one message body. The largest key event (256 keys, 256 digests, 64
+            witnesses) has 26 KiB; the rest is room for messages that embed credentials.
+        attachments: size of all attachments of one message. 256 KiB hold 2,900 signatures,
+            more than all keys, witnesses and watchers of the largest event make together.
+        depth: nesting of maps and lists in a body. Real credentials nest about ten deep;
+            a parser that recurses must not run out of stack.
+        members: entries of all maps and lists of a body together. Keeps the objects made from
+            one body near ten times its size.
+        keys: signing keys or next key digests of one event. One signature check costs 50 µs.
+        witnesses: witnesses of one event, for the same reason.
+        anchors: seals of one event. A batch of 1,024 is larger than any seen.
+        nested_groups: levels of groups inside groups. KERI nests three.
+        resync_work: bytes that may be decoded in vain for each byte of a stream. Keeps a stream
+            of false starts linear in its length.
+        held_events: versions of events that wait for one identifier. One flooded identifier
+            must not push out the others.
+        held_total: messages that wait in all.
+        held_bytes: size of all that waits (32 MiB).
+        held_for: how long a message waits. Peers ask again well before 20 minutes.
+        receipts: signatures by others than controller and witnesses kept for one event.
+            Anybody can make them, so there must be an end.
+        evidence: duplicitous events kept for one identifier. One is enough to distrust it; a
+            duplicitous controller can make any number.
+        delegation_depth: levels of delegation walked by rule C of superseding recovery.
+    """
+
+    body: int = 256 * 1024
+    attachments: int = 256 * 1024
+    depth: int = 32
+    members: int = 4096
+    keys: int = 256
+    witnesses: int = 64
+    anchors: int = 1024
+    nested_groups: int = 4
+    resync_work: int = 16
+    held_events: int = 64
+    held_total: int = 100_000
+    held_bytes: int = 32 * 1024 * 1024
+    held_for: timedelta = timedelta(minutes=20)
+    receipts: int = 1024
+    evidence: int = 16
+    delegation_depth: int = 8
+
+
+DEFAULT_LIMITS = Limits()

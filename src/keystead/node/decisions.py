@@ -1,0 +1,353 @@
+"""Decisions: what to do with an event or receipts, given a snapshot of the store. Pure."""
+
+from datetime import datetime
+
+import msgspec
+
+from keystead.cesr.groups import SignatureGroup, SourceCouple
+from keystead.cesr.keys import Aid
+from keystead.errors import ErrorCode, VerificationError
+from keystead.keri.attachments import Claims, Proofs, SignedEvent
+from keystead.keri.delegation import DelegationProof, place_of_seal, seal_of
+from keystead.keri.escrow import (
+    Held,
+    Missing,
+    WaitingReceipts,
+    Want,
+    key_of,
+    keys_of_event,
+)
+from keystead.keri.events import (
+    AnyKeyEvent,
+    DelegatedInception,
+    DelegatedRotation,
+    Inception,
+    Rotation,
+)
+from keystead.keri.keystate import AcceptedEvent, KeyState
+from keystead.keri.receipts import check_signatures, signer_keys
+from keystead.keri.superseding import Incumbent
+from keystead.keri.validation import judge, recognize
+from keystead.keri.verdicts import (
+    Accepted,
+    Duplicate,
+    Duplicitous,
+    Pending,
+    Receipted,
+    Rejected,
+    Role,
+    Source,
+    Superseded,
+    Waits,
+)
+from keystead.limits import Limits
+from keystead.ports import Append, Decision, Extend, KelReader
+
+
+class Context(msgspec.Struct, frozen=True, gc=False):
+    """What a decision depends on besides message and store.
+
+    Attributes:
+        source: how the message came here.
+        now: when it came; what waits is timed from its first arrival.
+        seen_at: time to record for accepted events, RFC 3339 text.
+        own: identifiers that this node controls or witnesses as.
+        limits: bounds.
+    """
+
+    source: Source
+    now: datetime
+    seen_at: str
+    own: frozenset[Aid]
+    limits: Limits
+
+
+def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decision:
+    """Decide on an event, together with what waited for it or for this version of it."""
+    event = signed.event
+    waiting = kel.held(*keys_of_event(event.aid, event.sn, event.said))
+    alone = signed
+    if waiting:
+        alone, signed = _absorb(signed, waiting)
+    prior, incumbent = _place(kel, event, context.limits)
+    delegation = None
+    if isinstance(event, DelegatedInception):
+        delegation = prove_delegation(kel, event.delegator, event, context.limits.delegation_depth)
+    elif isinstance(event, DelegatedRotation) and prior is not None:
+        delegator = prior.establishment.delegator
+        if delegator is not None:
+            delegation = prove_delegation(kel, delegator, event, context.limits.delegation_depth)
+    verdict = judge(
+        signed,
+        prior=prior,
+        incumbent=incumbent,
+        source=context.source,
+        role=_role(event, prior, context.own) if context.own else Role.VALIDATOR,
+        delegation=delegation,
+        limits=context.limits,
+    )
+    release = tuple([held.key for held in waiting]) if waiting else ()
+    match verdict:
+        case Accepted(state, proofs, effects):
+            endorsed, hold = _settle(kel, event, signed.claims.endorsements, proofs, context)
+            append = Append(
+                event,
+                state,
+                proofs.merged(Proofs(endorsements=endorsed)),
+                context.seen_at,
+                _source_of(delegation),
+                bool(effects) and any([isinstance(effect, Superseded) for effect in effects]),
+            )
+            return Decision(verdict, append=append, hold=hold, release=release)
+        case Duplicate(accepted, additions):
+            return _extend(kel, accepted, additions, signed.claims, release, context)
+        case Pending(missing, verified):
+            if verified.proofs_under is None:
+                return _hold(verdict, missing, alone, waiting, context)
+            return _hold(verdict, missing, verified, waiting, context)
+        case Duplicitous(evidence):
+            return Decision(verdict, release=release, evidence=evidence)
+        case Rejected():
+            return Decision(verdict, release=release)
+
+
+def decide_receipts(kel: KelReader, receipts: WaitingReceipts, context: Context) -> Decision:
+    """Decide on receipts that came without their event."""
+    aid, sn, said = receipts.aid, receipts.sn, receipts.said
+    if not receipts.claims:
+        return Decision(
+            Rejected(VerificationError(ErrorCode.UNSIGNED, "a receipt without signatures"))
+        )
+    event_key, own_key = keys_of_event(aid, sn, said)
+    accepted = kel.accepted(aid, said)
+    if accepted is not None:
+        return _receipt(kel, accepted, receipts, context)
+    for held in kel.held(event_key):
+        if isinstance(held.waiting, SignedEvent) and held.waiting.proofs_under is not None:
+            return decide_event(kel, held.waiting.with_claims(receipts.claims), context)
+    if kel.event(aid, sn) is not None:
+        stale = VerificationError(ErrorCode.RECEIPT, f"the log holds another event at {sn:x}")
+        return Decision(Rejected(stale), release=(own_key,))
+    since = context.now
+    for held in kel.held(own_key):
+        if isinstance(held.waiting, WaitingReceipts):
+            receipts = msgspec.structs.replace(
+                receipts, claims=held.waiting.claims.merged(receipts.claims)
+            )
+            since = held.since
+    missing = frozenset((Missing(Want.RECEIPTED, aid, sn, detail=f"version {said}"),))
+    entry = Held(receipts, missing, context.source is Source.LOCAL, since)
+    return Decision(Waits(missing, receipts), hold=(entry,))
+
+
+def prove_delegation(
+    kel: KelReader, delegator: Aid, event: AnyKeyEvent, depth: int
+) -> DelegationProof:
+    """Collect what the delegator's log says about `event`, up the chain of delegation.
+
+    The first seal on the trunk counts, whatever a source seal hints: all who know the same logs
+    then see the same approval.
+    """
+    state = kel.key_state(delegator)
+    if state is None:
+        return DelegationProof(delegator, known=False)
+    forbidden = state.establishment.do_not_delegate
+    sealing = kel.sealing_event(delegator, seal_of(event))
+    if sealing is None:
+        return DelegationProof(delegator, known=True, forbidden=forbidden)
+    return DelegationProof(
+        delegator,
+        known=True,
+        forbidden=forbidden,
+        event=sealing.event,
+        seal=place_of_seal(sealing.event, event.aid, event.sn, event.said),
+        approval=_recorded_approval(kel, sealing, depth - 1),
+    )
+
+
+def _recorded_approval(
+    kel: KelReader, accepted: AcceptedEvent, depth: int
+) -> DelegationProof | None:
+    """Return the approval under which an event was accepted, superseded or not."""
+    delegator = accepted.state.establishment.delegator
+    if delegator is None or accepted.source is None or depth <= 0:
+        return None
+    sealing = kel.accepted(delegator, accepted.source.said)
+    if sealing is None:
+        return None
+    event = accepted.event
+    return DelegationProof(
+        delegator,
+        known=True,
+        event=sealing.event,
+        seal=place_of_seal(sealing.event, event.aid, event.sn, event.said),
+        approval=_recorded_approval(kel, sealing, depth - 1),
+    )
+
+
+def _place(
+    kel: KelReader, event: AnyKeyEvent, limits: Limits
+) -> tuple[KeyState | None, Incumbent | None]:
+    """Return the key state before the event's place, and what the log holds there."""
+    state = kel.key_state(event.aid)
+    if state is None:
+        return None, None
+    known = kel.accepted(event.aid, event.said)
+    if known is not None:
+        return None, Incumbent(known, state.establishment.sn)
+    if event.sn == state.sn + 1:
+        return state, None
+    at_place = kel.event(event.aid, event.sn)
+    if at_place is None:
+        return None, None
+    before = kel.event(event.aid, event.sn - 1)
+    approval = _recorded_approval(kel, at_place, limits.delegation_depth)
+    incumbent = Incumbent(at_place, state.establishment.sn, approval)
+    return (None if before is None else before.state), incumbent
+
+
+def _role(event: AnyKeyEvent, prior: KeyState | None, own: frozenset[Aid]) -> Role:
+    """Return what the node is to the event, by the identifiers it acts for."""
+    if event.aid in own:
+        return Role.CONTROLLER
+    last = None if prior is None else prior.establishment
+    delegator = event.delegator if isinstance(event, DelegatedInception) else None
+    witnesses: set[Aid] = set()
+    if isinstance(event, Inception):
+        witnesses.update(event.witnesses)
+    if last is not None:
+        delegator = last.delegator
+        witnesses.update(last.witnesses)
+    if isinstance(event, Rotation):
+        witnesses -= set(event.witnesses_removed)
+        witnesses |= set(event.witnesses_added)
+    elif last is not None:
+        delegator = None  # interactions are not approved
+    if not own.isdisjoint(witnesses):
+        return Role.WITNESS
+    return Role.DELEGATOR if delegator in own else Role.VALIDATOR
+
+
+def _absorb(
+    signed: SignedEvent, waiting: tuple[Held, ...]
+) -> tuple[SignedEvent, SignedEvent]:
+    """Add what waited to an event: earlier copies of it, and then the receipts for it too."""
+    for held in waiting:
+        if isinstance(held.waiting, SignedEvent):
+            copy = held.waiting
+            claims = signed.claims.merged(copy.claims)
+            signed = SignedEvent(signed.event, claims, copy.proofs, copy.proofs_under)
+    alone = signed
+    for held in waiting:
+        if isinstance(held.waiting, WaitingReceipts):
+            signed = signed.with_claims(held.waiting.claims)
+    return alone, signed
+
+
+def _hold(
+    verdict: Pending,
+    missing: frozenset[Missing],
+    signed: SignedEvent,
+    waiting: tuple[Held, ...],
+    context: Context,
+) -> Decision:
+    """Keep an event in the escrow.
+
+    Receipts that came apart from it are part of what was verified, so they are settled; while
+    nothing could be verified they stay apart.
+    """
+    since = context.now
+    release = []
+    for held in waiting:
+        if isinstance(held.waiting, SignedEvent):
+            since = min(since, held.since)
+        elif signed.proofs_under is not None:
+            release.append(held.key)
+    entry = Held(signed, missing, context.source is Source.LOCAL, since)
+    return Decision(verdict, hold=(entry,), release=tuple(release))
+
+
+def _extend(
+    kel: KelReader,
+    accepted: AcceptedEvent,
+    additions: Proofs,
+    claims: Claims,
+    release: tuple[tuple[str, str, int, str, str], ...],
+    context: Context,
+) -> Decision:
+    """Add what a copy of an accepted event proves, and hold what it claims."""
+    endorsed, hold = _settle(
+        kel, accepted.event, claims.endorsements, accepted.proofs, context
+    )
+    additions = additions.merged(Proofs(endorsements=endorsed))
+    room = context.limits.receipts - len(accepted.proofs.couples)
+    room -= len(accepted.proofs.endorsements)
+    additions = msgspec.structs.replace(
+        additions,
+        couples=additions.couples[: max(0, room)],
+        endorsements=additions.endorsements[: max(0, room)],
+    )
+    extend = Extend(accepted.event.aid, accepted.event.said, additions) if additions else None
+    return Decision(Duplicate(accepted, additions), extend=extend, hold=hold, release=release)
+
+
+def _receipt(
+    kel: KelReader, accepted: AcceptedEvent, receipts: WaitingReceipts, context: Context
+) -> Decision:
+    """Verify receipts for an accepted event."""
+    duplicate = recognize(SignedEvent(accepted.event, receipts.claims), accepted)
+    decision = _extend(
+        kel, accepted, duplicate.additions, receipts.claims, (key_of(receipts),), context
+    )
+    additions = decision.extend.proofs if decision.extend is not None else Proofs()
+    if decision.hold:
+        waits = decision.hold[0]
+        return msgspec.structs.replace(decision, verdict=Waits(waits.missing, waits.waiting))
+    return msgspec.structs.replace(decision, verdict=Receipted(accepted, additions))
+
+
+def _settle(
+    kel: KelReader,
+    event: AnyKeyEvent,
+    groups: tuple[SignatureGroup, ...],
+    known: Proofs,
+    context: Context,
+) -> tuple[tuple[SignatureGroup, ...], tuple[Held, ...]]:
+    """Verify endorsements by transferable identifiers.
+
+    Returns:
+        The verified ones, and the escrow entry for those whose signer is not known yet. Others
+        are dropped: an endorsement that does not verify says nothing about the event.
+    """
+    if not groups:
+        return (), ()
+    have = {
+        (group.aid, group.said, one.index) for group in known.endorsements for one in group.signatures
+    }
+    good: list[SignatureGroup] = []
+    unknown: list[SignatureGroup] = []
+    for group in groups:
+        fresh = [one for one in group.signatures if (group.aid, group.said, one.index) not in have]
+        try:
+            keys = signer_keys(group, kel.event(group.aid, group.sn))
+            if keys is None:
+                unknown.append(group)
+                continue
+            signed = check_signatures(event.raw, keys, tuple(fresh))
+        except VerificationError:
+            continue
+        good.append(SignatureGroup(group.aid, group.sn, group.said, signed.signatures))
+    if not unknown:
+        return tuple(good), ()
+    missing = frozenset(Missing(Want.EVENT, group.aid, group.sn) for group in unknown)
+    receipts = WaitingReceipts(
+        event.aid, event.sn, event.said, Claims(endorsements=tuple(unknown))
+    )
+    local = context.source is Source.LOCAL
+    return tuple(good), (Held(receipts, missing, local, context.now),)
+
+
+def _source_of(delegation: DelegationProof | None) -> SourceCouple | None:
+    if delegation is None or delegation.event is None:
+        return None
+    return SourceCouple(delegation.event.sn, delegation.event.said)

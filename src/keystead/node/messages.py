@@ -1,0 +1,187 @@
+"""Decisions on routed messages: replies, queries, exchanges. Pure."""
+
+import msgspec
+
+from keystead.cesr.groups import SignatureGroup
+from keystead.cesr.keys import Aid, digest, digest_code
+from keystead.errors import ErrorCode, VerificationError
+from keystead.keri.attachments import Attachments, Proofs
+from keystead.keri.escrow import Held, Missing, WaitingMessage, Want, key_of
+from keystead.keri.keystate import Establishment
+from keystead.keri.messages import Exchange, Query, Reply, RoutedMessage
+from keystead.keri.receipts import check_signatures, signer_keys
+from keystead.keri.routed import KeyStateNotice, Record, is_later, parse_statement
+from keystead.keri.verdicts import Authentic, Recorded, Rejected, Source, Waits
+from keystead.node.decisions import Context
+from keystead.node.queries import unanswerable
+from keystead.ports import Decision, KelReader
+
+
+class _Proven(msgspec.Struct, frozen=True, gc=False):
+    """Verified signatures of one signer.
+
+    Attributes:
+        keys: whose keys they are, None for a non-transferable signer.
+        proofs: the signatures.
+        sufficient: they meet the signer's threshold.
+    """
+
+    keys: Establishment | None
+    proofs: Proofs
+    sufficient: bool = True
+
+
+def signed_parts(message: RoutedMessage, attached: Attachments) -> list[WaitingMessage]:
+    """Split a message by signer, and leave out signers that may not speak for it.
+
+    A reply speaks for the authority of its statement, an exchange for its sender; anybody may
+    ask. Transferable identifiers sign with a named establishment event (-F) or their latest
+    keys (-H), non-transferable ones with their key (-C).
+
+    Raises:
+        VerificationError: no signature (verify.unsigned), none of who must sign
+            (verify.signer), an unknown route (verify.route), a payload that does not match
+            (verify.payload).
+        DecodeError: malformed attributes of a reply.
+    """
+    authority = _authority(message, attached.payload)
+    parts = [
+        WaitingMessage(message, Aid(couple.key.text), couple=couple)
+        for couple in attached.claims.couples
+    ]
+    parts += [
+        WaitingMessage(message, group.aid, group.sn, group.said, group.signatures)
+        for group in attached.claims.endorsements
+    ]
+    parts += [
+        WaitingMessage(message, group.aid, signatures=group.signatures)
+        for group in attached.last_groups
+    ]
+    if not parts:
+        raise VerificationError(ErrorCode.UNSIGNED, "no signature of a signer is attached")
+    fitting = [part for part in parts if authority in (None, part.signer)]
+    if not fitting:
+        raise VerificationError(ErrorCode.SIGNER, "not signed by the identifier it speaks for")
+    return fitting
+
+
+def decide_message(kel: KelReader, part: WaitingMessage, context: Context) -> Decision:
+    """Decide on a message with the signatures of one signer."""
+    message = part.message
+    for held in kel.held(key_of(part)):
+        if isinstance(held.waiting, WaitingMessage):
+            earlier = held.waiting
+            signatures = tuple(dict.fromkeys((*part.signatures, *earlier.signatures)))
+            part = msgspec.structs.replace(
+                part, signatures=signatures, proven=earlier.proven
+            )
+    try:
+        proven = _prove(kel, part)
+        if proven is None:
+            unknown = Missing(Want.EVENT, part.signer, part.sn or 0)
+            return _hold(kel, part, frozenset((unknown,)), context)
+        if part.couple is None:
+            (group,) = proven.proofs.endorsements
+            part = msgspec.structs.replace(part, signatures=(), proven=group.signatures)
+        if not proven.sufficient and proven.keys is not None:
+            detail = f"{len(part.proven)} of {len(proven.keys.signing_keys)} keys signed"
+            more = Missing(
+                Want.SIGNATURES, part.signer, proven.keys.sn, message.said, detail=detail
+            )
+            return _hold(kel, part, frozenset((more,)), context)
+        if isinstance(message, Query):
+            missing = unanswerable(kel, message)
+            if missing:
+                return _hold(kel, part, missing, context)
+        return _act(kel, part, proven)
+    except VerificationError as error:
+        return Decision(Rejected(error), release=(key_of(part),))
+
+
+def _authority(message: RoutedMessage, payload: bytes) -> Aid | None:
+    """Return who must have signed, None when anybody may."""
+    match message:
+        case Reply():
+            return parse_statement(message).authority
+        case Exchange(sender=sender, payload=expected):
+            if isinstance(expected, str):
+                # An ESSR payload is attached, and the signed message holds its digest.
+                if not payload or digest(payload, digest_code(expected)) != expected:
+                    raise VerificationError(
+                        ErrorCode.PAYLOAD, "the attached payload does not match its digest"
+                    )
+            return sender
+        case _:
+            return None
+
+
+def _prove(kel: KelReader, part: WaitingMessage) -> _Proven | None:
+    """Verify the signatures; None when the signer's keys are not known yet.
+
+    Raises:
+        VerificationError: none verifies, or they name no establishment event of the signer.
+    """
+    raw = part.message.raw
+    if part.couple is not None:
+        key, signature = part.couple.key, part.couple.signature
+        if key.transferable or not key.verifies(signature.suite, signature.raw, raw):
+            raise VerificationError(ErrorCode.SIGNATURE, "no signature of the signer verifies")
+        return _Proven(None, Proofs(couples=(part.couple,)))
+    if part.sn is None or part.said is None:
+        state = kel.key_state(part.signer)
+        keys = None if state is None else state.establishment
+    else:
+        group = SignatureGroup(part.signer, part.sn, part.said, part.signatures)
+        keys = signer_keys(group, kel.event(part.signer, part.sn))
+    if keys is None:
+        return None
+    signed = check_signatures(raw, keys, part.signatures, part.proven)
+    proof = SignatureGroup(part.signer, keys.sn, keys.said, signed.signatures)
+    return _Proven(keys, Proofs(endorsements=(proof,)), signed.sufficient)
+
+
+def _hold(
+    kel: KelReader, part: WaitingMessage, missing: frozenset[Missing], context: Context
+) -> Decision:
+    since = min([held.since for held in kel.held(key_of(part))], default=context.now)
+    entry = Held(part, missing, context.source is Source.LOCAL, since)
+    return Decision(Waits(missing, part), hold=(entry,))
+
+
+def _act(kel: KelReader, part: WaitingMessage, proven: _Proven) -> Decision:
+    """Do what an authentic message asks for."""
+    release = (key_of(part),)
+    message = part.message
+    if not isinstance(message, Reply):
+        return Decision(Authentic(message, part.signer), release=release)
+    statement = parse_statement(message)
+    sn = None if proven.keys is None else proven.keys.sn
+    new = Record(statement, message, sn, proven.proofs)
+    old = kel.record(new.key)
+    if old is not None and old.reply.said == message.said:
+        return Decision(Recorded(old), release=release)
+    if isinstance(statement, KeyStateNotice):
+        _check_notice(kel, statement)
+    if old is not None and not is_later(new, old):
+        raise VerificationError(ErrorCode.STALE, "a statement not later than the one that is known")
+    return Decision(Recorded(new), record=new, release=release)
+
+
+def _check_notice(kel: KelReader, notice: KeyStateNotice) -> None:
+    """Compare a key state notice with the log that was verified here.
+
+    Raises:
+        VerificationError: it is older than the log (verify.stale), or contradicts it
+            (verify.key_state).
+    """
+    state = kel.key_state(notice.aid)
+    if state is None:
+        return
+    if notice.sn < state.sn:
+        raise VerificationError(
+            ErrorCode.STALE, f"a notice for {notice.sn:x}, while the log is at {state.sn:x}"
+        )
+    if notice.sn == state.sn and notice.said != state.said:
+        raise VerificationError(
+            ErrorCode.KEY_STATE, f"a notice of another event at {notice.sn:x} than the log holds"
+        )

@@ -1,0 +1,263 @@
+"""The store in memory: for verification, tests and short-lived tools. Nothing survives it."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import msgspec
+
+from keystead.cesr.keys import Aid, Said
+from keystead.errors import ErrorCode, StoreError
+from keystead.keri.attachments import SignedEvent
+from keystead.keri.duplicity import DuplicityEvidence
+from keystead.keri.escrow import Held, HeldKey, MissingKey, WaitingMessage, WaitingReceipts, arrived_with
+from keystead.keri.keystate import AcceptedEvent, KeyState
+from keystead.keri.routed import Record, RecordKey
+from keystead.keri.seals import EventSeal
+from keystead.limits import DEFAULT_LIMITS, Limits
+from keystead.ports import Append, Decision, Extend, KelReader, Outcome
+
+
+class _Log:
+    """One identifier's events.
+
+    Attributes:
+        seen: accepted events by first-seen number.
+        trunk: first-seen numbers by place.
+        by_said: first-seen numbers by digest.
+        seals: event seals to the first-seen numbers of the events that anchor them.
+        evidence: duplicity.
+    """
+
+    __slots__ = ("by_said", "evidence", "seals", "seen", "trunk")
+
+    def __init__(self) -> None:
+        self.seen: list[AcceptedEvent] = []
+        self.trunk: list[int] = []
+        self.by_said: dict[Said, int] = {}
+        self.seals: dict[EventSeal, list[int]] = {}
+        self.evidence: dict[Said, DuplicityEvidence] = {}
+
+    def append(self, new: Append) -> AcceptedEvent:
+        number, event = len(self.seen), new.event
+        if new.supersedes:
+            del self.trunk[event.sn :]
+        if len(self.trunk) != event.sn:
+            raise ValueError(f"event {event.sn} does not follow a trunk of {len(self.trunk)}")
+        accepted = AcceptedEvent(
+            event, new.state, new.proofs, number, new.first_seen_at, new.source
+        )
+        self.seen.append(accepted)
+        self.trunk.append(number)
+        self.by_said[event.said] = number
+        for anchor in event.anchors:
+            if isinstance(anchor, EventSeal):
+                self.seals.setdefault(anchor, []).append(number)
+        return accepted
+
+
+class _Escrow:
+    """What waits, bounded for each identifier and in all.
+
+    When there is no room, the oldest entry without verified signatures goes first: such entries
+    cost a stranger nothing to make. Entries stay in the order of their first arrival.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.entries: dict[HeldKey, Held] = {}
+        self._limits = limits
+        self._by_missing: dict[MissingKey, dict[HeldKey, None]] = {}
+        self._by_aid: dict[str, dict[HeldKey, None]] = {}
+        self._unverified: dict[HeldKey, None] = {}
+        self._bytes = 0
+
+    def put(self, held: Held) -> list[tuple[Held, StoreError]]:
+        """Add or replace an entry; return what had to go for it."""
+        key = held.key
+        if key in self.entries:
+            self._forget(self.entries[key])
+        self.entries[key] = held
+        self._bytes += held.size
+        for missing in held.missing:
+            self._by_missing.setdefault(missing.key, {})[key] = None
+        owner = self._by_aid.setdefault(key[1], {})
+        owner[key] = None
+        if _is_verified(held):
+            self._unverified.pop(key, None)
+        else:
+            self._unverified[key] = None
+        return self._make_room(key[1], owner)
+
+    def remove(self, key: HeldKey) -> None:
+        """Drop an entry, if it is there."""
+        held = self.entries.pop(key, None)
+        if held is not None:
+            self._forget(held)
+            self._unverified.pop(key, None)
+            owner = self._by_aid[key[1]]
+            del owner[key]
+            if not owner:
+                del self._by_aid[key[1]]
+
+    def waiting_for(self, arrived: tuple[MissingKey, ...]) -> tuple[Held, ...]:
+        """Return the entries that wait for any of these, oldest first for each."""
+        found = {key: None for missing in arrived for key in self._by_missing.get(missing, ())}
+        return tuple([self.entries[key] for key in found])
+
+    def _forget(self, held: Held) -> None:
+        self._bytes -= held.size
+        for missing in held.missing:
+            waiting = self._by_missing[missing.key]
+            del waiting[held.key]
+            if not waiting:
+                del self._by_missing[missing.key]
+
+    def _make_room(self, aid: str, owner: dict[HeldKey, None]) -> list[tuple[Held, StoreError]]:
+        evicted = []
+        limits = self._limits
+        while aid and len(owner) > limits.held_events:
+            unverified = (key for key in owner if key in self._unverified)
+            key = next(unverified, None) or next(iter(owner))
+            evicted.append(self._evict(key, f"more than {limits.held_events} wait for one log"))
+        while len(self.entries) > limits.held_total or self._bytes > limits.held_bytes:
+            key = next(iter(self._unverified), None) or next(iter(self.entries))
+            evicted.append(self._evict(key, "too much waits"))
+        return evicted
+
+    def _evict(self, key: HeldKey, why: str) -> tuple[Held, StoreError]:
+        held = self.entries[key]
+        self.remove(key)
+        return held, StoreError(ErrorCode.ESCROW_FULL, why)
+
+
+def _is_verified(held: Held) -> bool:
+    match held.waiting:
+        case SignedEvent(proofs=proofs):
+            return bool(proofs)
+        case WaitingMessage(proven=proven):
+            return bool(proven)
+        case WaitingReceipts():
+            return False
+
+
+class MemoryStore:
+    """An `EventStore` that lives as long as the process. Not safe for concurrent threads."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        """Start empty."""
+        self._limits = limits
+        self._logs: dict[Aid, _Log] = {}
+        self._records: dict[RecordKey, Record] = {}
+        self._escrow = _Escrow(limits)
+
+    def key_state(self, aid: Aid) -> KeyState | None:
+        """Return the state at the end of the trunk, None for an unknown identifier."""
+        log = self._logs.get(aid)
+        return None if log is None else log.seen[log.trunk[-1]].state
+
+    def event(self, aid: Aid, sn: int) -> AcceptedEvent | None:
+        """Return the event of the trunk at `sn`."""
+        log = self._logs.get(aid)
+        if log is None or not 0 <= sn < len(log.trunk):
+            return None
+        return log.seen[log.trunk[sn]]
+
+    def accepted(self, aid: Aid, said: Said) -> AcceptedEvent | None:
+        """Return an accepted event by its digest, superseded ones included."""
+        log = self._logs.get(aid)
+        if log is None:
+            return None
+        number = log.by_said.get(said)
+        return None if number is None else log.seen[number]
+
+    def sealing_event(self, aid: Aid, seal: EventSeal) -> AcceptedEvent | None:
+        """Return the first event on the trunk of `aid` that anchors `seal`."""
+        log = self._logs.get(aid)
+        if log is None:
+            return None
+        for number in log.seals.get(seal, ()):
+            sealing = log.seen[number]
+            if sealing.state.sn < len(log.trunk) and log.trunk[sealing.state.sn] == number:
+                return sealing
+        return None
+
+    def held(self, *keys: HeldKey) -> tuple[Held, ...]:
+        """Return the entries of the escrow with these keys, as far as there are any."""
+        entries = self._escrow.entries
+        return tuple([entries[key] for key in keys if key in entries]) if entries else ()
+
+    def record(self, key: RecordKey) -> Record | None:
+        """Return the statement kept under `key`."""
+        return self._records.get(key)
+
+    def events(self, aid: Aid, *, first_sn: int = 0) -> Iterator[AcceptedEvent]:
+        """Give the trunk from `first_sn` on."""
+        log = self._logs.get(aid)
+        if log is not None:
+            for number in log.trunk[first_sn:]:
+                yield log.seen[number]
+
+    def first_seen(self, aid: Aid, *, first: int = 0) -> Iterator[AcceptedEvent]:
+        """Give all accepted events in first-seen order, superseded ones included."""
+        log = self._logs.get(aid)
+        if log is not None:
+            yield from log.seen[first:]
+
+    def duplicity(self, aid: Aid) -> tuple[DuplicityEvidence, ...]:
+        """Return the evidence of duplicity of `aid`."""
+        log = self._logs.get(aid)
+        return () if log is None else tuple(log.evidence.values())
+
+    def advance(self, aid: Aid, decide: Callable[[KelReader], Decision]) -> Outcome:
+        """Run `decide` and apply its outcome."""
+        decision = decide(self)
+        accepted = None
+        if decision.append is not None:
+            log = self._logs.get(aid)
+            if log is None:
+                log = self._logs[aid] = _Log()
+            accepted = log.append(decision.append)
+        if decision.extend is not None:
+            self._extend(decision.extend)
+        if decision.record is not None:
+            self._records[decision.record.key] = decision.record
+        if decision.evidence is not None:
+            self._keep(decision.evidence)
+        for key in decision.release:
+            self._escrow.remove(key)
+        evicted: list[tuple[Held, StoreError]] = []
+        for held in decision.hold:
+            evicted += self._escrow.put(held)
+        unblocked: tuple[Held, ...] = ()
+        if accepted is not None and self._escrow.entries:
+            unblocked = self._escrow.waiting_for(arrived_with(accepted.event))
+        return Outcome(decision, accepted, unblocked, tuple(evicted))
+
+    def due(self, before: datetime) -> Iterator[Held]:
+        """Give the entries of the escrow that are there since before a time."""
+        for held in list(self._escrow.entries.values()):
+            if held.since >= before:
+                return
+            yield held
+
+    def identifiers(self) -> Iterator[Aid]:
+        """Give the identifiers whose logs are here, in the order of their inceptions."""
+        yield from self._logs
+
+    def waiting(self) -> Iterator[Held]:
+        """Give everything that waits, oldest first."""
+        yield from self._escrow.entries.values()
+
+    def records(self) -> Iterator[Record]:
+        """Give all statements that are kept."""
+        yield from self._records.values()
+
+    def _keep(self, evidence: DuplicityEvidence) -> None:
+        kept = self._logs[evidence.aid].evidence
+        if len(kept) < self._limits.evidence:
+            kept.setdefault(evidence.other.said, evidence)
+
+    def _extend(self, more: Extend) -> None:
+        log = self._logs[more.aid]
+        number = log.by_said[more.said]
+        old = log.seen[number]
+        log.seen[number] = msgspec.structs.replace(old, proofs=old.proofs.merged(more.proofs))
