@@ -59,8 +59,6 @@ def read_text(text: bytes, start: int = 0) -> tuple[IndexedSignature, int]:
     """
     row, size = measure(text, start)
     end = start + size
-    if end > len(text):
-        raise truncated(f"an indexed signature of {size} characters")
     place = start + len(row.code)
     head = place + row.index
     index = base64.to_int(text[place:head])
@@ -74,6 +72,8 @@ def read_text(text: bytes, start: int = 0) -> tuple[IndexedSignature, int]:
                 ErrorCode.BAD_ENCODING, f"code {row.code} speaks for the current list alone"
             )
         ondex = None
+    if end > len(text):
+        raise truncated(f"an indexed signature of {size} characters")
     pad = (head - start) % 4
     padded = base64.decode(b"A" * pad + text[head:end])
     zeros = pad or row.lead

@@ -120,6 +120,16 @@ class Authentic(msgspec.Struct, frozen=True, gc=False):
     signer: Aid
 
 
+class Unauthenticated(msgspec.Struct, frozen=True, gc=False):
+    """A query names a signer whose log is not here, so its signature says nothing.
+
+    Only a node that answers strangers gives this; what it answers must be public.
+    """
+
+    message: RoutedMessage
+    claimed_signer: Aid
+
+
 class Waits(msgspec.Struct, frozen=True, gc=False):
     """Receipts or a message wait for what is missing."""
 
@@ -127,4 +137,4 @@ class Waits(msgspec.Struct, frozen=True, gc=False):
     waiting: Waiting
 
 
-RoutedVerdict: TypeAlias = Receipted | Recorded | Authentic | Waits | Rejected
+RoutedVerdict: TypeAlias = Receipted | Recorded | Authentic | Unauthenticated | Waits | Rejected

@@ -53,6 +53,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         seen_at: time to record for accepted events, RFC 3339 text.
         own: identifiers that this node controls or witnesses as.
         limits: bounds.
+        answer_strangers: answer queries whose signer's log is not here.
     """
 
     source: Source
@@ -60,6 +61,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     seen_at: str
     own: frozenset[Aid]
     limits: Limits
+    answer_strangers: bool = False
 
 
 def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decision:

@@ -52,6 +52,7 @@ class EventProcessor:
         limits: Limits = DEFAULT_LIMITS,
         own: Iterable[Aid] = (),
         trust_first_seen: bool = False,
+        answer_strangers: bool = False,
     ) -> None:
         """Serve the identifiers `own`.
 
@@ -62,11 +63,13 @@ class EventProcessor:
                 are taken from local sources only.
             trust_first_seen: take over the first-seen times that a replay attaches, as when a
                 node copies its own store.
+            answer_strangers: give a verdict on queries whose signer's log is not here too.
         """
         self.store = store
         self._limits = limits
         self._own = frozenset(own)
         self._trust_first_seen = trust_first_seen
+        self._answer_strangers = answer_strangers
         self._last_context: Context | None = None  # of the last time; most messages share it
 
     def process(
@@ -145,7 +148,9 @@ class EventProcessor:
         known = self._last_context
         if known is None or known.now != now or known.source is not source:
             seen_at = now.astimezone(UTC).isoformat(timespec="microseconds")
-            known = Context(source, now, seen_at, self._own, self._limits)
+            known = Context(
+                source, now, seen_at, self._own, self._limits, self._answer_strangers
+            )
             self._last_context = known
         return known
 

@@ -11,7 +11,14 @@ from keystead.keri.keystate import Establishment
 from keystead.keri.messages import Exchange, Query, Reply, RoutedMessage
 from keystead.keri.receipts import check_signatures, signer_keys
 from keystead.keri.routed import KeyStateNotice, Record, is_later, parse_statement
-from keystead.keri.verdicts import Authentic, Recorded, Rejected, Source, Waits
+from keystead.keri.verdicts import (
+    Authentic,
+    Recorded,
+    Rejected,
+    Source,
+    Unauthenticated,
+    Waits,
+)
 from keystead.node.decisions import Context
 from keystead.node.queries import unanswerable
 from keystead.ports import Decision, KelReader
@@ -77,6 +84,11 @@ def decide_message(kel: KelReader, part: WaitingMessage, context: Context) -> De
             )
     try:
         proven = _prove(kel, part)
+        if proven is None and isinstance(message, Query) and context.answer_strangers:
+            missing = unanswerable(kel, message)
+            if missing:
+                return _hold(kel, part, missing, context)
+            return Decision(Unauthenticated(message, part.signer), release=(key_of(part),))
         if proven is None:
             unknown = Missing(Want.EVENT, part.signer, part.sn or 0)
             return _hold(kel, part, frozenset((unknown,)), context)

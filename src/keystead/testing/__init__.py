@@ -1,0 +1,1 @@
+"""Tools that test this and other implementations; they run as `python -m keystead.testing.X`."""
