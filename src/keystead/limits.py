@@ -53,4 +53,15 @@ class Limits:
     delegation_depth: int = 8
 
 
+    @property
+    def ordinary_body(self) -> int:
+        """Size up to which a key event keeps all other limits, whatever it holds.
+
+        The shortest entry of a list is a digest of 44 characters, with its quotes 46.
+        """
+        if self.depth < 3:  # noqa: PLR2004 - the event, its list of seals, a seal
+            return 0
+        return min(46 * min(self.keys, self.witnesses, self.anchors), self.members)
+
+
 DEFAULT_LIMITS = Limits()

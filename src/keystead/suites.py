@@ -8,7 +8,7 @@ the log. ECDSA is over SHA-256 with 64-byte signatures r || s; low S is made, hi
 import hashlib
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import nacl.bindings
 import nacl.exceptions
@@ -27,6 +27,7 @@ class Suite(Enum):
     ED448 = "Ed448"
 
 
+_ED25519: Final = Suite.ED25519  # a member takes 0.1 µs to look up
 SEED_BYTES = 32
 KEY_BYTES = 32  # Ed25519
 SIGNATURE_BYTES = 64
@@ -50,7 +51,7 @@ def verify(suite: Suite, key: bytes, signature: bytes, message: bytes) -> bool:
     Returns:
         False for anything that does not verify, malformed input and unknown suites included.
     """
-    if suite is Suite.ED25519:
+    if suite is _ED25519:
         # The binding checks no length: it would read past a short key, and take the missing
         # bytes of a short signature from the message.
         if len(signature) != SIGNATURE_BYTES or len(key) != KEY_BYTES:

@@ -327,12 +327,13 @@ def text_pattern(codes: Iterable[str]) -> re.Pattern[str]:
     four free bits of the first character behind the code (A to P), two leave two (A to D).
     """
     first = {0: "", 1: "[A-P]", 2: "[A-D]"}
-    choices = []
+    alike: dict[str, list[str]] = {}  # the rest of the pattern -> codes
     for code in codes:
         row = VERSION_1.primitives[code]
         if row.size is None or row.soft or row.lead:
             raise ValueError(f"{code} is not of fixed size without soft part and lead")
         head = first[len(code) % 4]
         rest = row.size - len(code) - (1 if head else 0)
-        choices.append(f"{re.escape(code)}{head}[A-Za-z0-9_-]{{{rest}}}")
+        alike.setdefault(f"{head}[A-Za-z0-9_-]{{{rest}}}", []).append(code)
+    choices = [f"(?:{'|'.join(same)}){rest}" for rest, same in alike.items()]
     return re.compile("|".join(choices))

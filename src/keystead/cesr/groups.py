@@ -5,6 +5,7 @@ Source: CESR specification, "Count Code tables"; version 1.0 groups as keri 1.x 
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -126,7 +127,7 @@ class NeedMore(Exception):  # noqa: N818 - a condition of the reader, not an err
         self.position = position
 
 
-class Cursor:
+class Cursor(msgspec.Struct, gc=False):
     """Reads elements one after another from a buffer in the binary domain.
 
     Text is converted first: three bytes are four characters, so every element keeps its place.
@@ -138,46 +139,35 @@ class Cursor:
             otherwise more may arrive.
     """
 
-    __slots__ = ("data", "framed", "position")
-
-    def __init__(self, data: bytes, position: int, *, framed: bool) -> None:
-        """Start at `position`."""
-        self.data = data
-        self.position = position
-        self.framed = framed
+    data: bytes
+    position: int
+    framed: bool
 
     def counter(self) -> tuple[CounterRow, int]:
         """Read a count code; return its row and count."""
         start = self.position
-        if start + 3 > len(self.data):
-            raise self._short(3)
-        high, middle, low = self.data[start : start + 3]
-        row = _SMALL_COUNTERS.get(high << 4 | middle >> 4)
-        if row is None:
-            row, count, _ = read_counter(self._element(_measure_counter), 0)
-            return row, count
-        self.position = start + 3
-        return row, (middle & 0xF) << 8 | low
+        small = _small_counter(self.data[start : start + _SMALL_COUNTER_BYTES])
+        if small is not None:
+            self.position = start + _SMALL_COUNTER_BYTES
+            return small
+        row, count, _ = read_counter(self._element(_measure_counter))
+        return row, count
 
     def signatures(self, count: int) -> tuple[IndexedSignature, ...]:
         """Read `count` indexed signatures."""
-        items = []
-        for left in range(count, 0, -1):
-            start = self.position
-            if start + left * _LEAST_INDEXED * 3 > len(self.data):
-                raise self._short(left * _LEAST_INDEXED * 3)
-            high, low = self.data[start : start + 2]
-            row = _SMALL_INDEXED.get(high >> 2)
-            if row is None:
+        data, start, items = self.data, self.position, []
+        for read in range(count):
+            end = start + _SMALL_INDEXED_BYTES
+            head = _SMALL_INDEXED.get(data[start : start + 2])
+            if head is None or end > len(data):
+                self.position = start
+                self.require((count - read) * _LEAST_INDEXED)
                 items.append(indexed.read_text(self._element(indexed.measure))[0])
-                continue
-            if low & 0xF:
-                raise DecodeError(ErrorCode.BAD_ENCODING, "pad bits are not zero")
-            code, current_only = row
-            index = (high & 3) << 4 | low >> 4
-            self.position = start + _SMALL_INDEXED_BYTES
-            raw = self.data[start + 2 : self.position]
-            items.append(IndexedSignature(code, index, None if current_only else index, raw))
+                start = self.position
+            else:
+                items.append(IndexedSignature(*head, data[start + 2 : end]))
+                start = end
+        self.position = start
         return tuple(items)
 
     def starts_with_counter(self) -> bool:
@@ -239,7 +229,7 @@ class Cursor:
         self.require(quadlets)
         start = self.position
         self.position += 3 * quadlets
-        return Cursor(self.data[start : self.position], 0, framed=True)
+        return Cursor(self.data[start : self.position], 0, True)
 
     def require(self, quadlets: int) -> None:
         """Check that `quadlets` more are there."""
@@ -281,15 +271,16 @@ class Cursor:
 _HEAD_BYTES = 6  # holds the eight characters that tell the size of any element
 _DASH_SEXTET = 62
 
-# The common codes by their first bits, so that they need no way over text.
-_SMALL_COUNTERS = {
-    base64.to_int(code.encode()): row for code, row in VERSION_1.counters.items() if len(code) == 2
-}
+# The common codes need no way over text: they are told by their first bytes.
+_SMALL_COUNTER_BYTES = 3
 _SMALL_INDEXED = {
-    base64.to_int(code.encode()): (code, row.current_only)
+    base64.decode(code.encode() + base64.from_int(index, 1).encode() + b"AA")[:2]: (
+        code, index, None if row.current_only else index
+    )
     for code, row in VERSION_1.indexed.items()
     if len(code) == 1 and row.size == 88
-}
+    for index in range(64)
+}  # fmt: skip
 _SMALL_INDEXED_BYTES = 66
 
 
@@ -301,8 +292,9 @@ def read_group(cursor: Cursor, row: CounterRow, count: int, limits: Limits, leve
             the element's own fault), or nesting beyond the limit (decode.limit).
         NeedMore: the unframed buffer ends before the group does.
     """
-    if row.code in _SIGNATURE_CODES:
-        return Group(row.kind, cursor.signatures(count))
+    code, kind, _, _ = row
+    if code in _SIGNATURE_CODES:
+        return Group(kind, cursor.signatures(count))
     if row.kind in _ITEM_READERS:
         read_item, least = _ITEM_READERS[row.kind]
         items = []
@@ -322,17 +314,18 @@ def read_group(cursor: Cursor, row: CounterRow, count: int, limits: Limits, leve
     raise DecodeError(ErrorCode.GROUP, f"{row.code}, a {row.kind.value}, has no place here")
 
 
-def read_framed(cursor: Cursor, limits: Limits) -> list[Group]:
-    """Read groups until a framed cursor is at its end.
+def read_framed(data: bytes, limits: Limits) -> tuple[Group, ...]:
+    """Read the groups that fill `data`, in the binary domain.
 
     Raises:
         DecodeError: as `read_group`.
     """
+    cursor = Cursor(data, 0, True)
     groups = []
-    while cursor.position < len(cursor.data):
+    while cursor.position < len(data):
         row, count = cursor.counter()
         groups.append(read_group(cursor, row, count, limits))
-    return groups
+    return tuple(groups)
 
 
 def counter_text(kind: GroupKind, count: int) -> str:
@@ -360,6 +353,16 @@ def read_counter(text: bytes, start: int = 0) -> tuple[CounterRow, int, int]:
     if start + size > len(text):
         raise primitives.truncated("a count code")
     return row, base64.to_int(text[start + len(row.code) : start + size]), start + size
+
+
+@lru_cache(maxsize=1024)
+def _small_counter(head: bytes) -> tuple[CounterRow, int] | None:
+    """Read a count code of four characters; None for any other."""
+    if len(head) < _SMALL_COUNTER_BYTES:
+        return None
+    text = base64.encode(head)
+    row = VERSION_1.counters.get(text[:2].decode())
+    return None if row is None else (row, base64.to_int(text[2:]))
 
 
 def _measure_counter(text: bytes, start: int) -> tuple[CounterRow, int]:

@@ -22,6 +22,12 @@ DIGEST_PATTERN = codes.text_pattern(codes.DIGEST_CODES)
 KEY_PATTERN = codes.text_pattern(codes.KEY_CODES)
 AID_PATTERN = codes.text_pattern([*codes.DIGEST_CODES, *codes.KEY_CODES])
 
+_AIDS_REMEMBERED = 4096
+_ALGORITHMS = {
+    # code -> the bytes in front of the digest in the binary domain, and the algorithm
+    code: (base64.decode(code.encode().ljust(4, b"A"))[: len(code)], suites.DIGESTS[name])
+    for code, name in codes.DIGEST_CODES.items()
+}
 _KEYS_REMEMBERED = 4096  # the keys of a few thousand identifiers: about 1.5 MB
 
 
@@ -89,12 +95,22 @@ def make_key(suite: Suite, raw: bytes, *, transferable: bool = True) -> Verifica
     return VerificationKey(primitives.make(code, raw).text, suite, raw, transferable)
 
 
+@lru_cache(maxsize=_AIDS_REMEMBERED)
+def is_aid(text: str) -> bool:
+    """Tell whether `text` is the canonical text of an identifier."""
+    return AID_PATTERN.fullmatch(text) is not None
+
+
 def digest(data: bytes, code: str = "E") -> Digest:
     """Return the digest of `data` as text; `code` is one of `codes.DIGEST_CODES`."""
-    raw = suites.DIGESTS[codes.DIGEST_CODES[code]](data)
-    pad = len(code)  # one character goes with one pad byte, two with two
-    text = base64.encode(bytes(pad) + raw)
-    return Digest(code + text[pad:].decode("ascii"))
+    head, algorithm = _ALGORITHMS[code]
+    return Digest(base64.encode(head + algorithm(data)).decode("ascii"))
+
+
+def is_digest_of(text: Digest, data: bytes) -> bool:
+    """Tell whether `text` is the digest of `data`, in the algorithm that it names."""
+    head, algorithm = _ALGORITHMS[text[0] if text[0] != "0" else text[:2]]
+    return base64.encode(head + algorithm(data)).decode("ascii") == text
 
 
 def digest_code(text: str) -> str:

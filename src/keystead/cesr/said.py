@@ -10,34 +10,27 @@ from collections.abc import Sequence
 from keystead.cesr import body as bodies
 from keystead.cesr.body import Body
 from keystead.cesr.codes import DIGEST_CODES, VERSION_1
-from keystead.cesr.keys import Digest, digest, digest_code
+from keystead.cesr.keys import Digest, digest, is_digest_of
 from keystead.cesr.versions import MAX_SIZE, Kind, Protocol, write_version
 
-_DUMMY = b"#"
+# Size of a digest -> what stands in its place while it is computed.
+_FILLS = {size: b"#" * size for size in (44, 88)}
 
 
-def is_addressed_by(raw: bytes, *saids: str) -> bool:
-    """Tell whether each of `saids` is the digest of `raw` with all of them filled with `#`.
+def is_addressed_by(raw: bytes, said: Digest, aid: Digest | None = None) -> bool:
+    """Tell whether a field map holds its own digest.
 
     Args:
-        raw: canonical serialization of a field map.
-        saids: values of the digest fields in the order of the fields. Nothing in front of each
-            field can hold its value: only a version string and a message type stand there.
+        raw: canonical serialization of the field map.
+        said: the digest. Nothing in front of its field can hold the same text: only a version
+            string and a message type stand there.
+        aid: a second digest in the next field, of the same bytes, maybe by another algorithm.
     """
-    filled = raw
-    position = 0
-    for said in saids:
-        value = said.encode()
-        start = raw.find(value, position)
-        position = start + len(value)
-        if start < 0:
-            return False
-        filled = filled[:start] + _DUMMY * len(value) + filled[position:]
-    for said in saids:
-        code = digest_code(said)
-        if not code or digest(filled, code) != said:
-            return False
-    return True
+    filled = raw.replace(said.encode(), _FILLS[len(said)], 1)
+    if aid is None:
+        return is_digest_of(said, filled)
+    filled = filled.replace(aid.encode(), _FILLS[len(aid)], 1)
+    return is_digest_of(said, filled) and (aid == said or is_digest_of(aid, filled))
 
 
 def address(

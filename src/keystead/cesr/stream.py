@@ -16,15 +16,16 @@ Source: CESR specification, "Cold start Stream parsing problem" and "Stream pars
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
 from keystead.cesr import base64, groups
 from keystead.cesr import body as bodies
-from keystead.cesr.body import Body
+from keystead.cesr.body import Body, Content
 from keystead.cesr.codes import VERSION_1, GroupKind
 from keystead.cesr.groups import Cursor, Group, NeedMore
-from keystead.cesr.versions import HEAD_BYTES, Kind, Protocol, find_start, may_start, read_version
+from keystead.cesr.versions import HEAD_BYTES, Kind, Protocol, find_start, may_start, read_head
 from keystead.errors import DecodeError, ErrorCode
 from keystead.limits import DEFAULT_LIMITS, Limits
 
@@ -35,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         protocol: KERI or ACDC.
         kind: serialization of the body.
-        body: the field map.
+        content: the field map, or the pattern match that tells what the body holds.
         raw: the bytes of the body.
         groups: its attachments in order.
         start: offset of the body in the stream.
@@ -44,11 +45,18 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     protocol: Protocol
     kind: Kind
-    body: Body
+    content: Content
     raw: bytes
     groups: tuple[Group, ...]
     start: int
     end: int
+
+    @property
+    def body(self) -> Body:
+        """The field map."""
+        if isinstance(self.content, dict):
+            return self.content
+        return bodies.decode(self.raw, self.kind, DEFAULT_LIMITS)
 
 
 class Malformed(msgspec.Struct, frozen=True, gc=False):
@@ -69,6 +77,7 @@ _ANNOTATION = b"\t\n\r"
 _TEXT_DASH = 0x2D
 _DASH_SEXTET = 62
 _BIG_COUNTER_CHARS = 8
+_NEXT_JSON = b"{"  # stands in no attachment, so it ends them
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9_-]")
 
 
@@ -79,20 +88,20 @@ class _Open:
         protocol: as the version string says.
         kind: as the version string says.
         raw: the body.
-        body: its field map, empty when it is refused.
+        content: its field map, empty when it is refused, or a pattern match.
         error: why it is refused.
         groups: the attachments so far.
         size: bytes of the frame so far.
         searched: bytes of the frame in which no end of bare groups was found.
     """
 
-    __slots__ = ("body", "error", "groups", "kind", "protocol", "raw", "searched", "size")
+    __slots__ = ("content", "error", "groups", "kind", "protocol", "raw", "searched", "size")
 
     def __init__(self, protocol: Protocol, kind: Kind, raw: bytes) -> None:
         self.protocol = protocol
         self.kind = kind
         self.raw = raw
-        self.body: Body = {}
+        self.content: Content = {}
         self.error: DecodeError | None = None
         self.groups: list[Group] = []
         self.size = len(raw)
@@ -106,9 +115,19 @@ class StreamReader:
     iterate once more.
     """
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        """Start at the beginning of a stream."""
+    def __init__(
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        decode: Callable[[bytes, Kind], Content] | None = None,
+    ) -> None:
+        """Start at the beginning of a stream.
+
+        Args:
+            limits: bounds.
+            decode: reads a body; one that knows the usual forms of a protocol is faster.
+        """
         self._limits = limits
+        self._decode = decode or partial(bodies.decode, limits=limits)
         self._data = b""  # the buffer
         self._position = 0  # of the current frame in the buffer
         self._offset = 0  # of the buffer in the stream
@@ -139,6 +158,8 @@ class StreamReader:
         """Give the messages and faults that the bytes so far determine."""
         while self._closed or len(self._data) - self._position + self._waiting >= self._need:
             self._join()
+            if self._open is None and self._fault is None:
+                yield from self._read_whole()
             if self._position == len(self._data) and self._open is None:
                 break
             try:
@@ -173,46 +194,45 @@ class StreamReader:
         if self._fault is not None:
             return self._skip()
         if self._open is None:
-            message = self._read_whole()
-            if message is not None:
-                return message
             self._open = self._read_body()
         if self._open is None:
             return None
         return self._read_attachments(self._open)
 
-    def _read_whole(self) -> Message | None:
-        """Read a frame that is all there and has nothing unusual, in one go.
+    def _read_whole(self) -> Iterator[Message]:
+        """Read frames that are all there and have nothing unusual.
 
-        This is most of every stream, so it is short; None leaves the frame to the careful way,
-        step by step, which gives the same message where this gives one.
+        These are most of every stream, so this is short; at the first other frame it leaves off
+        for the careful way, step by step, which gives the same message where this gives one.
         """
-        data, start = self._data, self._position
-        try:
-            protocol, kind, size = read_version(data, start)
-            at = start + size
-            if size > self._limits.body or at + 4 > len(data):
-                return None
-            raw = data[start:at]
-            body = bodies.decode(raw, kind, self._limits)
-            if data.startswith(b"-V", at):
-                _, count, _ = groups.read_counter(data[at : at + 4])
-                at += 4
-                end = at + 4 * count
-            else:
-                match = _NOT_BASE64.search(data, at)
-                if match is None or not may_start(data[match.start()]):
-                    return None
-                end = match.start()
-            if end - start - size > self._limits.attachments or end > len(data):
-                return None
-            cursor = Cursor(base64.decode(data[at:end]), 0, framed=True)
-            attached = tuple(groups.read_framed(cursor, self._limits))
-        except DecodeError:
-            return None
-        self._advance(end - start)
-        offset = self._offset
-        return Message(protocol, kind, body, raw, attached, offset + start, offset + end)
+        data, limits, offset = self._data, self._limits, self._offset
+        while True:
+            start = self._position
+            try:
+                protocol, kind, size = read_head(data[start : start + HEAD_BYTES])
+                at = start + size
+                if size > limits.body or at + 4 > len(data):
+                    return
+                raw = data[start:at]
+                if data.startswith(b"-V", at):
+                    _, count, _ = groups.read_counter(data[at : at + 4])
+                    at += 4
+                    end = at + 4 * count
+                    if end > len(data):
+                        return
+                else:
+                    end = data.find(_NEXT_JSON, at, at + limits.attachments + 1)
+                    if end < 0:
+                        return
+                if end - start - size > limits.attachments:
+                    return
+                content = self._decode(raw, kind)
+                attached = groups.read_framed(base64.decode(data[at:end]), limits)
+            except DecodeError:
+                return
+            self._credit += (end - start) * limits.resync_work
+            self._position = end
+            yield Message(protocol, kind, content, raw, attached, offset + start, offset + end)
 
     def _read_body(self) -> _Open | None:
         """Read the body at the current position, or step over what is none."""
@@ -225,7 +245,7 @@ class StreamReader:
             return None
         self._require(HEAD_BYTES)
         try:
-            protocol, kind, size = read_version(self._data, start)
+            protocol, kind, size = read_head(self._data[start : start + HEAD_BYTES])
             if size > self._limits.body:
                 limit = self._limits.body
                 raise DecodeError(ErrorCode.LIMIT, f"a body of {size} bytes, over {limit}")
@@ -238,7 +258,7 @@ class StreamReader:
             return self._start_fault(error, 1)
         frame = _Open(protocol, kind, self._data[start : start + size])
         try:
-            frame.body = bodies.decode(frame.raw, kind, self._limits)
+            frame.content = self._decode(frame.raw, kind)
         except DecodeError as error:
             if error.code is ErrorCode.BODY:  # then its size cannot be trusted either
                 self._credit -= size
@@ -350,8 +370,8 @@ class StreamReader:
         """Read the groups that a `-V` frames; a fault stays inside it."""
         frame.size = end - self._position
         try:
-            cursor = Cursor(to_binary(self._data[start:end]), 0, framed=True)
-            frame.groups = groups.read_framed(cursor, self._limits)
+            binary = to_binary(self._data[start:end])
+            frame.groups += groups.read_framed(binary, self._limits)
         except DecodeError as error:
             frame.error = frame.error or error
 
@@ -391,7 +411,7 @@ class StreamReader:
         if frame.error is not None:
             return Malformed(frame.error, start, end)
         attached = tuple(frame.groups)
-        return Message(frame.protocol, frame.kind, frame.body, frame.raw, attached, start, end)
+        return Message(frame.protocol, frame.kind, frame.content, frame.raw, attached, start, end)
 
     def _drop_frame(self, frame: _Open, error: DecodeError) -> None:
         """Give up on attachments whose end is not known: go on with the next body."""

@@ -5,6 +5,7 @@ Source: CESR specification, "Version String field" (legacy version 1.XX format).
 
 import re
 from enum import Enum
+from functools import lru_cache
 
 from keystead.errors import DecodeError, ErrorCode
 
@@ -44,7 +45,6 @@ _STARTS = {
 _ANY_START = re.compile(b"|".join(start.pattern for start in _STARTS.values()), re.DOTALL)
 # The three high bits of the first byte tell the serialization of a field map.
 _TRITETS = {0b011: Kind.JSON, 0b100: Kind.MGPK, 0b101: Kind.CBOR, 0b110: Kind.MGPK}
-_JSON_START = (_STARTS[Kind.JSON], Kind.JSON)
 _BY_TRITET = {tritet: (_STARTS[kind], kind) for tritet, kind in _TRITETS.items()}
 _PROTOCOLS = {member.value.encode(): member for member in Protocol}
 
@@ -59,8 +59,14 @@ def write_version(protocol: Protocol, kind: Kind, size: int) -> str:
     return f"{protocol.value}10{kind.value}{size:06x}_"
 
 
-def read_version(data: bytes, start: int = 0) -> tuple[Protocol, Kind, int]:
-    """Read the version string of the body at `start`.
+@lru_cache(maxsize=1024)
+def read_head(head: bytes) -> tuple[Protocol, Kind, int]:
+    """Read the version string at the start of a body.
+
+    Bodies of one size start alike, so most heads have been read before.
+
+    Args:
+        head: the first HEAD_BYTES of the body; fewer only where the stream ends.
 
     Returns:
         The protocol, the serialization and the size of the whole body in bytes.
@@ -69,15 +75,15 @@ def read_version(data: bytes, start: int = 0) -> tuple[Protocol, Kind, int]:
         DecodeError: no version string of form 1.XX in first place (decode.version_string),
             or another version than 1.0 (decode.unsupported_version).
     """
-    pattern, kind = _BY_TRITET.get(data[start] >> 5, _JSON_START)
-    match = pattern.match(data, start)
-    if match is None:
+    start = _BY_TRITET.get(head[0] >> 5) if head else None
+    match = start[0].match(head) if start is not None else None
+    if start is None or match is None:
         raise DecodeError(ErrorCode.VERSION_STRING, "no version string at the start of the body")
     protocol, version, size = match.groups()
     if version != b"10":
         found = f"{version[:1].decode()}.{version[1:].decode()}"
         raise DecodeError(ErrorCode.UNSUPPORTED_VERSION, f"protocol version {found}")
-    return _PROTOCOLS[protocol], kind, int(size, 16)
+    return _PROTOCOLS[protocol], start[1], int(size, 16)
 
 
 def find_start(data: bytes, start: int) -> int | None:

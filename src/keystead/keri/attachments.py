@@ -18,7 +18,7 @@ from keystead.cesr.groups import (
     SignatureGroup,
 )
 from keystead.cesr.indexed import IndexedSignature
-from keystead.cesr.keys import Said
+from keystead.cesr.keys import Aid, Said
 from keystead.keri.events import AnyKeyEvent
 
 T = TypeVar("T")
@@ -85,6 +85,16 @@ class SignedEvent(msgspec.Struct, frozen=True, gc=False):
     claims: Claims
     proofs: Proofs = Proofs()
     proofs_under: Said | None = None
+
+    @property
+    def message(self) -> AnyKeyEvent:
+        """The event, as a message."""
+        return self.event
+
+    @property
+    def log(self) -> Aid:
+        """The identifier whose log the event is for."""
+        return self.event.aid
 
     def with_claims(self, claims: Claims) -> "SignedEvent":
         """Return the same event with more unverified signatures."""

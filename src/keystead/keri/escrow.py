@@ -18,7 +18,7 @@ from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Aid, Said
 from keystead.keri.attachments import Claims, SignedEvent
 from keystead.keri.events import AnyKeyEvent
-from keystead.keri.messages import RoutedMessage
+from keystead.keri.messages import Receipt, RoutedMessage
 from keystead.keri.seals import EventSeal
 
 
@@ -80,6 +80,16 @@ class WaitingReceipts(msgspec.Struct, frozen=True, gc=False):
     said: Said
     claims: Claims
 
+    @property
+    def message(self) -> Receipt:
+        """The receipt, as a message."""
+        return Receipt(self.aid, self.sn, self.said)
+
+    @property
+    def log(self) -> Aid:
+        """The identifier whose log the receipts are for."""
+        return self.aid
+
 
 class WaitingMessage(msgspec.Struct, frozen=True, gc=False):
     """A routed message (query, reply, exchange and so on) with the signatures of one signer.
@@ -101,6 +111,11 @@ class WaitingMessage(msgspec.Struct, frozen=True, gc=False):
     signatures: tuple[IndexedSignature, ...] = ()
     proven: tuple[IndexedSignature, ...] = ()
     couple: ReceiptCouple | None = None
+
+    @property
+    def log(self) -> Aid:
+        """The identifier whose log has the keys."""
+        return self.signer
 
 
 Waiting: TypeAlias = SignedEvent | WaitingReceipts | WaitingMessage

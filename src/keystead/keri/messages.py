@@ -5,7 +5,7 @@ Source: KERI specification, "Receipt Messages" and "Routed Messages"; fields of 
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -17,15 +17,17 @@ from keystead.cesr.values import DATETIME_PATTERN
 from keystead.cesr.versions import Kind, Protocol
 from keystead.errors import DecodeError, ErrorCode, VerificationError
 from keystead.keri import events
-from keystead.keri.events import (
-    AnyKeyEvent,
-    check_fields,
+from keystead.keri.events import AnyKeyEvent
+from keystead.keri.fields import (
+    check_labels,
     check_said,
     parse_aid,
     parse_digest,
-    parse_key_event,
+    parse_map,
     parse_number,
 )
+from keystead.keri.forms import read_form
+from keystead.keri.parsing import parse_key_event
 from keystead.limits import Limits
 
 
@@ -137,6 +139,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "exn": ("v", "t", "d", "i", "rp", "p", "dt", "r", "q", "a", "e"),
 }
 # Registry events: known, not verified yet.
+_KERI: Final = Protocol.KERI
 _REGISTRY_TYPES = ("vcp", "vrt", "iss", "rev", "bis", "brv")
 
 
@@ -148,17 +151,22 @@ def parse_message(message: Message, limits: Limits) -> AnyMessage:
         VerificationError: as `parse_key_event`; verify.unsupported_message for registry events
             and credentials.
     """
-    body = message.body
+    content = message.content
+    if not isinstance(content, dict):
+        return read_form(content, message.raw)
+    body = content
     message_type = body.get("t")
-    if message.protocol is Protocol.ACDC or message_type in _REGISTRY_TYPES:
+    if not isinstance(message_type, str):
+        message_type = ""  # a credential, or nothing that is known
+    if message_type in events.FIELDS and message.protocol is _KERI:
+        return parse_key_event(body, message.raw, limits)
+    if message.protocol is not _KERI or message_type in _REGISTRY_TYPES:
         raise VerificationError(
             ErrorCode.UNSUPPORTED_MESSAGE, "a registry event or credential, not verified yet"
         )
-    if message_type in events.FIELDS:
-        return parse_key_event(body, message.raw, limits)
-    if not isinstance(message_type, str) or message_type not in FIELDS:
+    if message_type not in FIELDS:
         raise DecodeError(ErrorCode.MESSAGE_TYPE, "an unknown message type")
-    check_fields(body, FIELDS[message_type])
+    check_labels(body, FIELDS[message_type])
     if message_type == "rct":
         return Receipt(
             parse_aid(body["i"], "i"), parse_number(body["s"], "s"), parse_digest(body["d"], "d")
@@ -172,24 +180,17 @@ def parse_message(message: Message, limits: Limits) -> AnyMessage:
     return _ROUTED[message_type](message)
 
 
-def _field_map(body: Body, label: str) -> Body:
-    value = body[label]
-    if not isinstance(value, dict):
-        raise DecodeError(ErrorCode.VALUE, f"{label} is not a field map")
-    return value
-
-
 def _parse_query(message: Message) -> Query | Prod:
     body = message.body
     make = Query if body["t"] == "qry" else Prod
-    parameters = _field_map(body, "q")
+    parameters = parse_map(body["q"], "q")
     return make(message.raw, body["d"], body["dt"], body["r"], body["rr"], parameters)
 
 
 def _parse_reply(message: Message) -> Reply | Bare:
     body = message.body
     make = Reply if body["t"] == "rpy" else Bare
-    return make(message.raw, body["d"], body["dt"], body["r"], _field_map(body, "a"))
+    return make(message.raw, body["d"], body["dt"], body["r"], parse_map(body["a"], "a"))
 
 
 def _parse_exchange(message: Message) -> Exchange:
@@ -199,7 +200,7 @@ def _parse_exchange(message: Message) -> Exchange:
         payload = parse_digest(payload, "a")
     elif not isinstance(payload, dict):
         raise DecodeError(ErrorCode.VALUE, "a is neither a field map nor a digest")
-    embeds = _field_map(body, "e")
+    embeds = parse_map(body["e"], "e")
     if "d" in embeds and not _is_addressed(embeds, message.kind):
         raise VerificationError(ErrorCode.SAID, "the digest of e does not match its content")
     return Exchange(
@@ -207,7 +208,7 @@ def _parse_exchange(message: Message) -> Exchange:
         parse_aid(body["i"], "i"),
         parse_aid(body["rp"], "rp") if body["rp"] != "" else None,
         parse_digest(body["p"], "p") if body["p"] != "" else None,
-        _field_map(body, "q"), payload, embeds,
+        parse_map(body["q"], "q"), payload, embeds,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from keystead.cesr.body import Body
 from keystead.cesr.keys import Aid, Said
 from keystead.errors import DecodeError, ErrorCode, VerificationError
 from keystead.keri.attachments import Proofs
-from keystead.keri.events import parse_aid, parse_digest, parse_number
+from keystead.keri.fields import parse_aid, parse_digest, parse_number
 from keystead.keri.keystate import KeyState
 from keystead.keri.messages import Reply
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from keystead.cesr.keys import AID_PATTERN, DIGEST_PATTERN, Aid, Said
+from keystead.cesr.keys import DIGEST_PATTERN, Aid, Said, is_aid
 from keystead.keri.numbers import parse_hex
 
 
@@ -77,10 +77,9 @@ def parse_seal(value: object) -> Seal:
     """Read one anchored value; what is no seal is kept as data."""
     if isinstance(value, dict):
         make = _SEALS.get(tuple(value))
-        if make is not None and all(isinstance(field, str) for field in value.values()):
-            seal = make(*value.values())
-            if seal is not None:
-                return seal
+        seal = None if make is None else make(*value.values())
+        if seal is not None:
+            return seal
     return OtherData(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
@@ -94,30 +93,49 @@ def field_of(seal: Seal) -> Any:  # noqa: ANN401 - anchored data may be any JSON
         case OtherData(text):
             return json.loads(text)
         case _:
-            labels = next(labels for labels, make in _SEALS.items() if make is type(seal))
-            return dict(zip(labels, msgspec.structs.astuple(seal), strict=True))
+            values = msgspec.structs.astuple(seal)
+            return dict(zip(_LABELS[type(seal)], values, strict=True))
 
 
-def _event_seal(aid: str, sn: str, said: str) -> EventSeal | None:
+def _event_seal(aid: object, sn: object, said: object) -> EventSeal | None:
+    if not (isinstance(aid, str) and isinstance(sn, str) and isinstance(said, str)):
+        return None
     number = parse_hex(sn)
-    if number is None or not AID_PATTERN.fullmatch(aid) or not DIGEST_PATTERN.fullmatch(said):
+    if number is None or not is_aid(aid) or not DIGEST_PATTERN.fullmatch(said):
         return None
     return EventSeal(Aid(aid), number, Said(said))
 
 
-def _source_seal(sn: str, said: str) -> SourceSeal | None:
+def _source_seal(sn: object, said: object) -> SourceSeal | None:
+    if not (isinstance(sn, str) and isinstance(said, str)):
+        return None
     number = parse_hex(sn)
     if number is None or not DIGEST_PATTERN.fullmatch(said):
         return None
     return SourceSeal(number, Said(said))
 
 
+def _of_text(make: Callable[..., Seal]) -> Callable[..., Seal | None]:
+    """Make a reader of a seal whose fields may hold any text."""
+
+    def read(*values: object) -> Seal | None:
+        return make(*values) if all(isinstance(value, str) for value in values) else None
+
+    return read
+
+
+_LABELS: dict[type[Seal], tuple[str, ...]] = {
+    # kind of seal -> its labels in order
+    DigestSeal: ("d",),
+    RootSeal: ("rd",),
+    SourceSeal: ("s", "d"),
+    EventSeal: ("i", "s", "d"),
+    LastSeal: ("i",),
+    BackerSeal: ("bi", "d"),
+    TypedSeal: ("t", "d"),
+}
 _SEALS: dict[tuple[str, ...], Callable[..., Seal | None]] = {
-    ("d",): DigestSeal,
-    ("rd",): RootSeal,
-    ("s", "d"): _source_seal,
-    ("i", "s", "d"): _event_seal,
-    ("i",): LastSeal,
-    ("bi", "d"): BackerSeal,
-    ("t", "d"): TypedSeal,
+    **{labels: _of_text(make) for make, labels in _LABELS.items()},
+    _LABELS[SourceSeal]: _source_seal,
+    _LABELS[EventSeal]: _event_seal,
 }

@@ -97,13 +97,12 @@ class Threshold(msgspec.Struct, frozen=True, gc=False):
         return values.base64_string(text)
 
 
-def parse(field: object, keys: int, *, limit: int) -> Threshold:
+def parse(field: object, keys: int) -> Threshold:
     """Read a threshold for a list of `keys` keys that it must be able to reach.
 
     Args:
         field: value of `kt` or `nt`.
         keys: length of the key list; with no keys only "0" is a threshold.
-        limit: most keys that are looked at.
 
     Raises:
         DecodeError: neither lower-case hex text nor lists of weights (decode.value).
@@ -115,10 +114,15 @@ def parse(field: object, keys: int, *, limit: int) -> Threshold:
     if not isinstance(field, list):
         raise _malformed()
     nested = bool(field) and all(isinstance(clause, list) for clause in field)
-    clauses = tuple(_parse_clause(clause, limit) for clause in (field if nested else [field]))
+    clauses = tuple(_parse_clause(clause) for clause in (field if nested else [field]))
     threshold = Threshold(0, clauses)
-    if threshold.places != keys:
+    if threshold.places != keys:  # before any arithmetic, which their number makes slow
         raise _unreachable(f"{threshold.places} weights for {keys} keys")
+    for clause in clauses:
+        _check_sum(clause)
+        for weight in clause:
+            if weight.nested:
+                _check_sum(weight.nested)
     return threshold
 
 
@@ -132,30 +136,24 @@ def _parse_number(text: str, keys: int) -> Threshold:
     return Threshold(number)
 
 
-def _parse_clause(clause: object, limit: int) -> tuple[Weight, ...]:
+def _parse_clause(clause: object) -> tuple[Weight, ...]:
     if not isinstance(clause, list):
         raise _malformed()
-    if len(clause) > limit:
-        raise DecodeError(ErrorCode.LIMIT, f"a threshold of more than {limit} weights")
-    weights = tuple(_parse_weight(part, limit) for part in clause)
-    _check_sum(weights)
-    return weights
+    return tuple(_parse_weight(part) for part in clause)
 
 
-def _parse_weight(part: object, limit: int) -> Weight:
+def _parse_weight(part: object) -> Weight:
     if isinstance(part, str):
         return _parse_fraction(part)
     if not isinstance(part, dict) or len(part) != 1:
         raise _malformed()
-    (label, inner), = part.items()
-    if not isinstance(inner, list) or not inner or len(inner) > limit:
+    ((label, inner),) = part.items()
+    if not isinstance(inner, list) or not inner:
         raise _malformed()
     if not all(isinstance(weight, str) for weight in inner):
         raise _malformed()
-    nested = tuple(_parse_fraction(weight) for weight in inner)
-    _check_sum(nested)
     outer = _parse_fraction(label)
-    return Weight(outer.text, outer.value, nested)
+    return Weight(outer.text, outer.value, tuple(_parse_fraction(weight) for weight in inner))
 
 
 @lru_cache(maxsize=1024)

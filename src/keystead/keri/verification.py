@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 from keystead.cesr import indexed
 from keystead.cesr.groups import ReceiptCouple
 from keystead.cesr.indexed import IndexedSignature
-from keystead.cesr.keys import Aid, Digest, VerificationKey, digest, digest_code, parse_key
+from keystead.cesr.keys import Aid, Digest, VerificationKey, is_digest_of, parse_key
+
+
+_FIRST_PLACE = frozenset((0,))
 
 
 def verified_signatures(
@@ -21,27 +24,26 @@ def verified_signatures(
     """
     good: dict[tuple[int, int | None], IndexedSignature] = {}
     for signature in signatures:
-        place = (signature.index, signature.ondex)
-        if place in good or signature.index >= len(keys):
-            continue
-        key = keys[signature.index]
-        if key.verifies(signature.suite, signature.raw, raw):
-            good[place] = signature
+        index = signature.index
+        place = (index, signature.ondex)
+        if index < len(keys) and place not in good:
+            key = keys[index]
+            if key.verifies(signature.suite, signature.raw, raw):
+                good[place] = signature
     return tuple(good.values())
 
 
 def signing_places(
-    signatures: Iterable[IndexedSignature], keys: Sequence[VerificationKey]
+    signatures: Sequence[IndexedSignature], keys: Sequence[VerificationKey]
 ) -> frozenset[int]:
     """Return the places of distinct keys that made verified signatures.
 
     A key that is listed twice counts at its first place only.
     """
-    places = {signature.index for signature in signatures}
-    if len(places) > 1:
-        first = {key.text: place for place, key in reversed(list(enumerate(keys)))}
-        places = {first[keys[place].text] for place in places}
-    return frozenset(places)
+    if len(signatures) == 1 == len(keys):
+        return _FIRST_PLACE
+    first = {key.text: place for place, key in reversed(list(enumerate(keys)))}
+    return frozenset([first[keys[signature.index].text] for signature in signatures])
 
 
 def exposed_places(
@@ -59,7 +61,7 @@ def exposed_places(
         if signature.ondex is None or signature.ondex >= len(digests):
             continue
         key, committed = keys[signature.index].text, digests[signature.ondex]
-        if digest(key.encode(), digest_code(committed)) == committed:
+        if is_digest_of(committed, key.encode()):
             places[key] = min(places.get(key, signature.ondex), signature.ondex)
     return frozenset(places.values())
 

@@ -1,6 +1,7 @@
 """Decisions: what to do with an event or receipts, given a snapshot of the store. Pure."""
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -20,7 +21,6 @@ from keystead.keri.escrow import (
 from keystead.keri.events import (
     AnyKeyEvent,
     DelegatedInception,
-    DelegatedRotation,
     Inception,
     Rotation,
 )
@@ -42,6 +42,9 @@ from keystead.keri.verdicts import (
 )
 from keystead.limits import Limits
 from keystead.ports import Append, Decision, Extend, KelReader
+
+
+_VALIDATOR: Final = Role.VALIDATOR
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -72,45 +75,52 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
     if waiting:
         alone, signed = _absorb(signed, waiting)
     prior, incumbent = _place(kel, event, context.limits)
-    delegation = None
-    if isinstance(event, DelegatedInception):
-        delegation = prove_delegation(kel, event.delegator, event, context.limits.delegation_depth)
-    elif isinstance(event, DelegatedRotation) and prior is not None:
-        delegator = prior.establishment.delegator
-        if delegator is not None:
-            delegation = prove_delegation(kel, delegator, event, context.limits.delegation_depth)
+    delegation = _delegation(kel, event, prior, context.limits) if event.delegated else None
     verdict = judge(
         signed,
         prior=prior,
         incumbent=incumbent,
         source=context.source,
-        role=_role(event, prior, context.own) if context.own else Role.VALIDATOR,
+        role=_role(event, prior, context.own) if context.own else _VALIDATOR,
         delegation=delegation,
         limits=context.limits,
     )
     release = tuple([held.key for held in waiting]) if waiting else ()
     match verdict:
-        case Accepted(state, proofs, effects):
-            endorsed, hold = _settle(kel, event, signed.claims.endorsements, proofs, context)
-            append = Append(
-                event,
-                state,
-                proofs.merged(Proofs(endorsements=endorsed)),
-                context.seen_at,
-                _source_of(delegation),
-                bool(effects) and any([isinstance(effect, Superseded) for effect in effects]),
-            )
+        case Accepted():
+            append, hold = _append(kel, signed, verdict, delegation, context)
             return Decision(verdict, append=append, hold=hold, release=release)
         case Duplicate(accepted, additions):
             return _extend(kel, accepted, additions, signed.claims, release, context)
         case Pending(missing, verified):
-            if verified.proofs_under is None:
-                return _hold(verdict, missing, alone, waiting, context)
-            return _hold(verdict, missing, verified, waiting, context)
+            kept = alone if verified.proofs_under is None else verified
+            return _hold(verdict, missing, kept, waiting, context)
         case Duplicitous(evidence):
             return Decision(verdict, release=release, evidence=evidence)
         case Rejected():
             return Decision(verdict, release=release)
+
+
+def _append(
+    kel: KelReader,
+    signed: SignedEvent,
+    verdict: Accepted,
+    delegation: DelegationProof | None,
+    context: Context,
+) -> tuple[Append, tuple[Held, ...]]:
+    """Return what to append, and the endorsements that are still open."""
+    event, proofs = signed.event, verdict.proofs
+    hold: tuple[Held, ...] = ()
+    if signed.claims.endorsements:
+        endorsed, hold = _settle(kel, event, signed.claims.endorsements, proofs, context)
+        proofs = proofs.merged(Proofs(endorsements=endorsed))
+    source = None
+    if delegation is not None and delegation.event is not None:
+        source = SourceCouple(delegation.event.sn, delegation.event.said)
+    supersedes = False
+    if verdict.effects:
+        supersedes = any(isinstance(effect, Superseded) for effect in verdict.effects)
+    return Append(event, verdict.state, proofs, context.seen_at, source, supersedes), hold
 
 
 def decide_receipts(kel: KelReader, receipts: WaitingReceipts, context: Context) -> Decision:
@@ -140,6 +150,18 @@ def decide_receipts(kel: KelReader, receipts: WaitingReceipts, context: Context)
     missing = frozenset((Missing(Want.RECEIPTED, aid, sn, detail=f"version {said}"),))
     entry = Held(receipts, missing, context.source is Source.LOCAL, since)
     return Decision(Waits(missing, receipts), hold=(entry,))
+
+
+def _delegation(
+    kel: KelReader, event: AnyKeyEvent, prior: KeyState | None, limits: Limits
+) -> DelegationProof | None:
+    """Collect what the delegator's log says about a delegated event."""
+    delegator = event.delegator if isinstance(event, DelegatedInception) else None
+    if prior is not None:
+        delegator = prior.establishment.delegator
+    if delegator is None:
+        return None
+    return prove_delegation(kel, delegator, event, limits.delegation_depth)
 
 
 def prove_delegation(
@@ -194,10 +216,13 @@ def _place(
     state = kel.key_state(event.aid)
     if state is None:
         return None, None
+    following = event.sn == state.sn + 1
+    if following and event.prior_said == state.said:
+        return state, None  # it follows the end of the trunk, and nothing can have before
     known = kel.accepted(event.aid, event.said)
     if known is not None:
         return None, Incumbent(known, state.establishment.sn)
-    if event.sn == state.sn + 1:
+    if following:
         return state, None
     at_place = kel.event(event.aid, event.sn)
     if at_place is None:
@@ -347,9 +372,3 @@ def _settle(
     )
     local = context.source is Source.LOCAL
     return tuple(good), (Held(receipts, missing, local, context.now),)
-
-
-def _source_of(delegation: DelegationProof | None) -> SourceCouple | None:
-    if delegation is None or delegation.event is None:
-        return None
-    return SourceCouple(delegation.event.sn, delegation.event.said)

@@ -5,23 +5,25 @@ what waited for it is looked at again, one after another, until nothing more cha
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import msgspec
 
 from keystead.cesr.keys import Aid
-from keystead.cesr.stream import Message
+from keystead.cesr.stream import Message, StreamReader
 from keystead.errors import ErrorCode, KeysteadError, VerificationError
+from keystead.keri import forms
 from keystead.keri.attachments import Attachments, SignedEvent, gather
 from keystead.keri.escrow import Held, Waiting, WaitingMessage, WaitingReceipts
-from keystead.keri.events import KeyEvent
-from keystead.keri.messages import AnyMessage, Receipt, parse_message
+from keystead.keri.events import FIELDS, AnyKeyEvent
+from keystead.keri.messages import AnyMessage, Receipt, RoutedMessage, parse_message
 from keystead.keri.verdicts import Rejected, RoutedVerdict, Source, Verdict
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.decisions import Context, decide_event, decide_receipts
 from keystead.node.messages import decide_message, signed_parts
-from keystead.ports import Decision, EventStore, Outcome
+from keystead.ports import Decision, EventStore, KelReader, Outcome
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +74,10 @@ class EventProcessor:
         self._answer_strangers = answer_strangers
         self._last_context: Context | None = None  # of the last time; most messages share it
 
+    def reader(self) -> StreamReader:
+        """Make a reader for one connection."""
+        return StreamReader(self._limits, forms.decoder(self._limits))
+
     def process(
         self, message: Message, *, source: Source = Source.REMOTE, now: datetime
     ) -> list[Result]:
@@ -97,7 +103,10 @@ class EventProcessor:
             context = msgspec.structs.replace(context, seen_at=attached.first_seen.datetime)
         results: list[Result] = []
         for waiting in work:
-            results += self._settle(waiting, context)
+            outcome = self._advance(waiting, context)
+            results.append(Result(waiting.message, outcome.decision.verdict))
+            if outcome.unblocked or outcome.evicted:
+                self._follow(outcome, context, results)
         return results
 
     def expire(self, now: datetime) -> list[Result]:
@@ -106,47 +115,35 @@ class EventProcessor:
         results = []
         for held in list(self.store.due(now - self._limits.held_for)):
             drop = Decision(Rejected(error), release=(held.key,))
-            self.store.advance(_owner(held.waiting), lambda _, drop=drop: drop)
-            results.append(Result(message_of(held.waiting), drop.verdict, again=True))
+            self.store.advance(held.waiting.log, lambda _, drop=drop: drop)
+            results.append(Result(held.waiting.message, drop.verdict, again=True))
         return results
 
-    def _settle(self, waiting: Waiting, context: Context) -> list[Result]:
-        """Decide on one piece of work and on what it unblocks, oldest first."""
-        outcome = self._advance(waiting, context)
-        results = [Result(message_of(waiting), outcome.decision.verdict)]
-        if not outcome.unblocked and not outcome.evicted:
-            return results
+    def _follow(self, outcome: Outcome, context: Context, results: list[Result]) -> None:
+        """Decide on what an outcome unblocks and on what that unblocks, oldest first."""
         queue: deque[Held] = deque()
         while True:
             queue += outcome.unblocked
             results += [
-                Result(message_of(held.waiting), Rejected(error), again=True)
+                Result(held.waiting.message, Rejected(error), again=True)
                 for held, error in outcome.evicted
             ]
             if not queue:
-                return results
+                return
             held = queue.popleft()
             source = Source.LOCAL if held.local else Source.REMOTE
             outcome = self._advance(held.waiting, self._context(source, context.now))
             results.append(
-                Result(message_of(held.waiting), outcome.decision.verdict, again=True)
+                Result(held.waiting.message, outcome.decision.verdict, again=True)
             )
 
     def _advance(self, waiting: Waiting, context: Context) -> Outcome:
-        match waiting:
-            case SignedEvent():
-                aid = waiting.event.aid
-                return self.store.advance(aid, lambda kel: decide_event(kel, waiting, context))
-            case WaitingReceipts():
-                aid = waiting.aid
-                return self.store.advance(aid, lambda kel: decide_receipts(kel, waiting, context))
-            case WaitingMessage():
-                aid = waiting.signer
-                return self.store.advance(aid, lambda kel: decide_message(kel, waiting, context))
+        decide = _DECISIONS[type(waiting)]
+        return self.store.advance(waiting.log, lambda kel: decide(kel, waiting, context))
 
     def _context(self, source: Source, now: datetime) -> Context:
         known = self._last_context
-        if known is None or known.now != now or known.source is not source:
+        if known is None or known.now is not now or known.source is not source:
             seen_at = now.astimezone(UTC).isoformat(timespec="microseconds")
             known = Context(
                 source, now, seen_at, self._own, self._limits, self._answer_strangers
@@ -155,33 +152,17 @@ class EventProcessor:
         return known
 
 
-def message_of(waiting: Waiting) -> AnyMessage:
-    """Return the message itself of what waits."""
-    match waiting:
-        case SignedEvent(event):
-            return event
-        case WaitingReceipts(aid, sn, said):
-            return Receipt(aid, sn, said)
-        case WaitingMessage(message):
-            return message
-
-
 def _work(parsed: AnyMessage, attached: Attachments) -> Sequence[Waiting]:
     """Return what has to be decided for a message."""
-    match parsed:
-        case KeyEvent():
-            return (SignedEvent(parsed, attached.claims),)
-        case Receipt(aid, sn, said):
-            return (WaitingReceipts(aid, sn, said, attached.claims),)
-        case _:
-            return signed_parts(parsed, attached)
+    if parsed.message_type in FIELDS:  # much faster than asking for the class
+        return (SignedEvent(cast("AnyKeyEvent", parsed), attached.claims),)
+    if isinstance(parsed, Receipt):
+        return (WaitingReceipts(parsed.aid, parsed.sn, parsed.said, attached.claims),)
+    return signed_parts(cast("RoutedMessage", parsed), attached)
 
 
-def _owner(waiting: Waiting) -> Aid:
-    match waiting:
-        case SignedEvent(event):
-            return event.aid
-        case WaitingReceipts(aid):
-            return aid
-        case WaitingMessage(_, signer):
-            return signer
+_DECISIONS: dict[type[Waiting], Callable[[KelReader, Any, Context], Decision]] = {
+    SignedEvent: decide_event,
+    WaitingReceipts: decide_receipts,
+    WaitingMessage: decide_message,
+}

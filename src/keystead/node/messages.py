@@ -3,7 +3,7 @@
 import msgspec
 
 from keystead.cesr.groups import SignatureGroup
-from keystead.cesr.keys import Aid, digest, digest_code
+from keystead.cesr.keys import Aid, is_digest_of
 from keystead.errors import ErrorCode, VerificationError
 from keystead.keri.attachments import Attachments, Proofs
 from keystead.keri.escrow import Held, Missing, WaitingMessage, Want, key_of
@@ -118,7 +118,7 @@ def _authority(message: RoutedMessage, payload: bytes) -> Aid | None:
         case Exchange(sender=sender, payload=expected):
             if isinstance(expected, str):
                 # An ESSR payload is attached, and the signed message holds its digest.
-                if not payload or digest(payload, digest_code(expected)) != expected:
+                if not payload or not is_digest_of(expected, payload):
                     raise VerificationError(
                         ErrorCode.PAYLOAD, "the attached payload does not match its digest"
                     )

@@ -11,7 +11,7 @@ from keystead.cesr.body import Body
 from keystead.cesr.keys import Aid
 from keystead.errors import DecodeError, ErrorCode, VerificationError
 from keystead.keri.escrow import Missing, Want
-from keystead.keri.events import parse_aid, parse_number
+from keystead.keri.fields import parse_aid, parse_number
 from keystead.keri.messages import Query
 from keystead.keri.routed import state_fields
 from keystead.keri.seals import EventSeal, parse_seal

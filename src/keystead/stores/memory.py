@@ -24,7 +24,8 @@ class _Log:
         seen: accepted events by first-seen number.
         trunk: first-seen numbers by place.
         by_said: first-seen numbers by digest.
-        seals: event seals to the first-seen numbers of the events that anchor them.
+        seals: event seals to the first-seen number of the first event on the trunk that
+            anchors them.
         evidence: duplicity.
     """
 
@@ -34,13 +35,13 @@ class _Log:
         self.seen: list[AcceptedEvent] = []
         self.trunk: list[int] = []
         self.by_said: dict[Said, int] = {}
-        self.seals: dict[EventSeal, list[int]] = {}
+        self.seals: dict[EventSeal, int] = {}
         self.evidence: dict[Said, DuplicityEvidence] = {}
 
     def append(self, new: Append) -> AcceptedEvent:
         number, event = len(self.seen), new.event
         if new.supersedes:
-            del self.trunk[event.sn :]
+            self._cut(event.sn)
         if len(self.trunk) != event.sn:
             raise ValueError(f"event {event.sn} does not follow a trunk of {len(self.trunk)}")
         accepted = AcceptedEvent(
@@ -51,8 +52,16 @@ class _Log:
         self.by_said[event.said] = number
         for anchor in event.anchors:
             if isinstance(anchor, EventSeal):
-                self.seals.setdefault(anchor, []).append(number)
+                self.seals.setdefault(anchor, number)
         return accepted
+
+    def _cut(self, first_sn: int) -> None:
+        """Take the events from `first_sn` on from the trunk."""
+        for number in self.trunk[first_sn:]:
+            for anchor in self.seen[number].event.anchors:
+                if isinstance(anchor, EventSeal) and self.seals.get(anchor) == number:
+                    del self.seals[anchor]
+        del self.trunk[first_sn:]
 
 
 class _Escrow:
@@ -70,22 +79,25 @@ class _Escrow:
         self._unverified: dict[HeldKey, None] = {}
         self._bytes = 0
 
-    def put(self, held: Held) -> list[tuple[Held, StoreError]]:
-        """Add or replace an entry; return what had to go for it."""
-        key = held.key
-        if key in self.entries:
-            self._forget(self.entries[key])
-        self.entries[key] = held
-        self._bytes += held.size
-        for missing in held.missing:
-            self._by_missing.setdefault(missing.key, {})[key] = None
-        owner = self._by_aid.setdefault(key[1], {})
-        owner[key] = None
-        if _is_verified(held):
-            self._unverified.pop(key, None)
-        else:
-            self._unverified[key] = None
-        return self._make_room(key[1], owner)
+    def put(self, *entries: Held) -> tuple[tuple[Held, StoreError], ...]:
+        """Add or replace entries; return what had to go for them."""
+        evicted: list[tuple[Held, StoreError]] = []
+        for held in entries:
+            key = held.key
+            if key in self.entries:
+                self._forget(self.entries[key])
+            self.entries[key] = held
+            self._bytes += held.size
+            for missing in held.missing:
+                self._by_missing.setdefault(missing.key, {})[key] = None
+            owner = self._by_aid.setdefault(key[1], {})
+            owner[key] = None
+            if _is_verified(held):
+                self._unverified.pop(key, None)
+            else:
+                self._unverified[key] = None
+            evicted += self._make_room(key[1], owner)
+        return tuple(evicted)
 
     def remove(self, key: HeldKey) -> None:
         """Drop an entry, if it is there."""
@@ -174,11 +186,8 @@ class MemoryStore:
         log = self._logs.get(aid)
         if log is None:
             return None
-        for number in log.seals.get(seal, ()):
-            sealing = log.seen[number]
-            if sealing.state.sn < len(log.trunk) and log.trunk[sealing.state.sn] == number:
-                return sealing
-        return None
+        number = log.seals.get(seal)
+        return None if number is None else log.seen[number]
 
     def held(self, *keys: HeldKey) -> tuple[Held, ...]:
         """Return the entries of the escrow with these keys, as far as there are any."""
@@ -210,12 +219,9 @@ class MemoryStore:
     def advance(self, aid: Aid, decide: Callable[[KelReader], Decision]) -> Outcome:
         """Run `decide` and apply its outcome."""
         decision = decide(self)
-        accepted = None
+        accepted, unblocked = None, ()
         if decision.append is not None:
-            log = self._logs.get(aid)
-            if log is None:
-                log = self._logs[aid] = _Log()
-            accepted = log.append(decision.append)
+            accepted = self._append(aid, decision.append)
         if decision.extend is not None:
             self._extend(decision.extend)
         if decision.record is not None:
@@ -224,13 +230,16 @@ class MemoryStore:
             self._keep(decision.evidence)
         for key in decision.release:
             self._escrow.remove(key)
-        evicted: list[tuple[Held, StoreError]] = []
-        for held in decision.hold:
-            evicted += self._escrow.put(held)
-        unblocked: tuple[Held, ...] = ()
+        evicted = self._escrow.put(*decision.hold) if decision.hold else ()
         if accepted is not None and self._escrow.entries:
             unblocked = self._escrow.waiting_for(arrived_with(accepted.event))
-        return Outcome(decision, accepted, unblocked, tuple(evicted))
+        return Outcome(decision, accepted, unblocked, evicted)
+
+    def _append(self, aid: Aid, new: Append) -> AcceptedEvent:
+        log = self._logs.get(aid)
+        if log is None:
+            log = self._logs[aid] = _Log()
+        return log.append(new)
 
     def due(self, before: datetime) -> Iterator[Held]:
         """Give the entries of the escrow that are there since before a time."""

@@ -128,7 +128,7 @@ def _same_field(label: str, wanted: Any, ours: Any, state: Json) -> bool:  # noq
 
 def _threshold_value(field: Any, keys: int) -> Any:  # noqa: ANN401
     """Return a threshold by value: 2/4 is 1/2, one clause needs no list around it."""
-    parsed = thresholds.parse(field, keys, limit=1000)
+    parsed = thresholds.parse(field, keys)
     clauses = [
         [(one.value, [part.value for part in one.nested]) for one in clause]
         for clause in parsed.clauses

@@ -22,7 +22,6 @@ REASONS = {
     ErrorCode.UNKNOWN_CODE: "unknown-code",
     ErrorCode.BAD_ENCODING: "bad-encoding",
 }
-_LIMIT = 256
 
 
 def run(op: str, given: Json) -> Json:
@@ -204,7 +203,7 @@ def _sign(given: Json) -> Json:
 
 
 def _threshold(given: Json) -> Json:
-    threshold = thresholds.parse(given["sith"], given["keys"], limit=_LIMIT)
+    threshold = thresholds.parse(given["sith"], given["keys"])
     return {
         "satisfied": threshold.satisfied_by(frozenset(given["indices"])),
         "size": threshold.places,
@@ -212,7 +211,7 @@ def _threshold(given: Json) -> Json:
 
 
 def _threshold_text(given: Json) -> Json:
-    threshold = thresholds.parse(given["sith"], _places(given["sith"]), limit=_LIMIT)
+    threshold = thresholds.parse(given["sith"], _places(given["sith"]))
     return {"qb64": threshold.primitive.text, "sith": threshold.field}
 
 

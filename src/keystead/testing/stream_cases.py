@@ -57,7 +57,7 @@ class Verifier:
 
     def feed(self, pieces: Iterable[bytes]) -> None:
         """Take one stream, on a connection of its own."""
-        reader = StreamReader()
+        reader = self._processor.reader()
         fresh: list[Result] = []
         for piece in pieces:
             reader.feed(piece)
