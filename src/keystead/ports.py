@@ -110,6 +110,9 @@ class KelReader(Protocol):
     def held(self, *keys: HeldKey) -> tuple[Held, ...]:
         """Return the entries of the escrow with these keys, as far as there are any."""
 
+    def held_for(self, aid: Aid, sn: int, said: Said) -> tuple[Held, ...]:
+        """Return what waits of an event: the event itself, receipts for it."""
+
     def record(self, key: RecordKey) -> Record | None:
         """Return the statement kept under `key`."""
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-import nacl.bindings
-import nacl.exceptions
 from blake3 import blake3
+from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
+from nacl.exceptions import BadSignatureError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -57,8 +57,8 @@ def verify(suite: Suite, key: bytes, signature: bytes, message: bytes) -> bool:
         if len(signature) != SIGNATURE_BYTES or len(key) != KEY_BYTES:
             return False
         try:
-            nacl.bindings.crypto_sign_open(signature + message, key)
-        except nacl.exceptions.BadSignatureError:
+            crypto_sign_open(signature + message, key)
+        except BadSignatureError:
             return False
         return True
     if suite in _ORDERS:
@@ -76,8 +76,8 @@ def sign(suite: Suite, seed: bytes, message: bytes) -> bytes:
         ValueError: the seed is not 32 bytes, no private key of the curve, or the suite cannot sign.
     """
     if suite is Suite.ED25519:
-        _, secret = nacl.bindings.crypto_sign_seed_keypair(_checked_seed(seed))
-        return nacl.bindings.crypto_sign(message, secret)[:SIGNATURE_BYTES]
+        _, secret = crypto_sign_seed_keypair(_checked_seed(seed))
+        return crypto_sign(message, secret)[:SIGNATURE_BYTES]
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - 40 ms, ECDSA only
     from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415 - as above
 
@@ -94,7 +94,7 @@ def public_key(suite: Suite, seed: bytes) -> bytes:
         ValueError: as for `sign`.
     """
     if suite is Suite.ED25519:
-        key, _ = nacl.bindings.crypto_sign_seed_keypair(_checked_seed(seed))
+        key, _ = crypto_sign_seed_keypair(_checked_seed(seed))
         return key
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - ECDSA only
 

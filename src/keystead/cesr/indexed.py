@@ -31,7 +31,7 @@ class IndexedSignature(msgspec.Struct, frozen=True, gc=False):
     @property
     def suite(self) -> Suite | None:
         """The signature suite that the code states; None for reserved test codes."""
-        return _SUITES[self.code]
+        return SUITES[self.code]
 
     @property
     def text(self) -> str:
@@ -45,7 +45,8 @@ class IndexedSignature(msgspec.Struct, frozen=True, gc=False):
 
 
 HEAD_CHARS = 8
-_SUITES = {code: row.suite for code, row in VERSION_1.indexed.items()}
+# Code -> suite.
+SUITES = {code: row.suite for code, row in VERSION_1.indexed.items()}
 
 
 def read_text(text: bytes, start: int = 0) -> tuple[IndexedSignature, int]:

@@ -28,6 +28,8 @@ _ALGORITHMS = {
     code: (base64.decode(code.encode().ljust(4, b"A"))[: len(code)], suites.DIGESTS[name])
     for code, name in codes.DIGEST_CODES.items()
 }
+# Code -> bytes in front of the key in the binary domain.
+_KEY_HEADS = {code: 1 if len(code) == 1 else len(code) * 3 // 4 for code in codes.KEY_CODES}
 _KEYS_REMEMBERED = 4096  # the keys of a few thousand identifiers: about 1.5 MB
 
 
@@ -78,10 +80,14 @@ def parse_key(text: str) -> VerificationKey:
     """
     if not KEY_PATTERN.fullmatch(text):
         raise DecodeError(ErrorCode.VALUE, "not a public key")
+    return key_of(text)
+
+
+def key_of(text: str) -> VerificationKey:
+    """Read a public key whose text is known to be canonical."""
     code = text[:4] if text[0] == "1" else text[0]
     suite, transferable = codes.KEY_CODES[code]
-    pad = len(code) % 4
-    raw = base64.decode(b"A" * pad + text[len(code) :].encode("ascii"))[pad:]
+    raw = base64.decode(text.encode("ascii"))[_KEY_HEADS[code] :]
     return VerificationKey(text, suite, raw, transferable)
 
 

@@ -11,26 +11,31 @@ from keystead.cesr import body as bodies
 from keystead.cesr.body import Body
 from keystead.cesr.codes import DIGEST_CODES, VERSION_1
 from keystead.cesr.keys import Digest, digest, is_digest_of
+from keystead.errors import ErrorCode, VerificationError
 from keystead.cesr.versions import MAX_SIZE, Kind, Protocol, write_version
 
 # Size of a digest -> what stands in its place while it is computed.
 _FILLS = {size: b"#" * size for size in (44, 88)}
 
 
-def is_addressed_by(raw: bytes, said: Digest, aid: Digest | None = None) -> bool:
-    """Tell whether a field map holds its own digest.
+def check(raw: bytes, said: Digest, aid: Digest | None = None) -> None:
+    """Check that a field map holds its own digest.
 
     Args:
         raw: canonical serialization of the field map.
         said: the digest. Nothing in front of its field can hold the same text: only a version
             string and a message type stand there.
         aid: a second digest in the next field, of the same bytes, maybe by another algorithm.
+
+    Raises:
+        VerificationError: another digest (verify.said).
     """
     filled = raw.replace(said.encode(), _FILLS[len(said)], 1)
-    if aid is None:
-        return is_digest_of(said, filled)
-    filled = filled.replace(aid.encode(), _FILLS[len(aid)], 1)
-    return is_digest_of(said, filled) and (aid == said or is_digest_of(aid, filled))
+    if aid is not None:
+        filled = filled.replace(aid.encode(), _FILLS[len(aid)], 1)
+    if is_digest_of(said, filled) and (aid in (None, said) or is_digest_of(aid, filled)):
+        return
+    raise VerificationError(ErrorCode.SAID, "the digest does not match the content")
 
 
 def address(

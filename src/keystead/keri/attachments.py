@@ -4,7 +4,7 @@ Source: KERI specification, "Signing and sealing KERI data structures".
 """
 
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ from keystead.cesr.keys import Aid, Said
 from keystead.keri.events import AnyKeyEvent
 
 T = TypeVar("T")
+
+_SIGNATURES: Final = GroupKind.CONTROLLER_SIGNATURES
 
 
 class Signatures(msgspec.Struct, frozen=True, gc=False):
@@ -125,7 +127,7 @@ def gather(groups: Sequence[Group]) -> Attachments:
     Source seals are left out: they hint where a delegator's seal is, and the delegator's log
     is searched anyway. So are signatures over parts of a body (-J, -K), which KERI has dropped.
     """
-    if len(groups) == 1 and groups[0].kind is GroupKind.CONTROLLER_SIGNATURES:
+    if len(groups) == 1 and groups[0].kind is _SIGNATURES:
         return Attachments(Claims(groups[0].items))
     items: dict[GroupKind, tuple[Any, ...]] = {}
     for group in groups:

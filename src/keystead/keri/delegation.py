@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from keystead.cesr.groups import SourceCouple
 from keystead.cesr.keys import Aid, Said
 from keystead.keri.events import DelegatedInception, DelegatedRotation, KeyEvent
 from keystead.keri.seals import EventSeal
@@ -33,6 +34,11 @@ class DelegationProof(msgspec.Struct, frozen=True, gc=False):
     event: KeyEvent | None = None
     seal: int = -1
     approval: "DelegationProof | None" = None
+
+    @property
+    def source(self) -> SourceCouple | None:
+        """Place and digest of the delegator's event."""
+        return None if self.event is None else SourceCouple(self.event.sn, self.event.said)
 
 
 def seal_of(event: KeyEvent) -> EventSeal:

@@ -6,9 +6,8 @@ Source: KERI specification, "KERI field types" and "Key event messages".
 from typing import Any
 
 from keystead.cesr.body import Body
-from keystead.cesr.keys import DIGEST_PATTERN, Aid, Digest, Said, is_aid
-from keystead.cesr.said import is_addressed_by
-from keystead.errors import DecodeError, ErrorCode, VerificationError
+from keystead.cesr.keys import DIGEST_PATTERN, Aid, Digest, is_aid
+from keystead.errors import DecodeError, ErrorCode
 from keystead.keri.numbers import parse_hex
 
 
@@ -20,16 +19,6 @@ def check_labels(body: Body, labels: tuple[str, ...]) -> None:
     """
     if tuple(body) != labels:
         raise DecodeError(ErrorCode.FIELDS, f"the fields must be {' '.join(labels)}")
-
-
-def check_said(raw: bytes, said: Said, aid: Said | None = None) -> None:
-    """Check that a message is addressed by its digest, and by its identifier if that is one too.
-
-    Raises:
-        VerificationError: it is not (verify.said).
-    """
-    if not is_addressed_by(raw, said, aid):
-        raise VerificationError(ErrorCode.SAID, "the digest does not match the content")
 
 
 def parse_aid(value: object, label: str) -> Aid:

@@ -7,7 +7,7 @@ their order, numbers and codes. That halves the time of reading an event.
 
 A pattern decides nothing on its own. What it does not match takes the general way
 (`cesr.body.decode` and `parsing.parse_key_event`); what it matches, the general way would read as
-the same values (tested), and `parsing.make_event` makes the event of them in both cases.
+the same values (tested), and `parsing.MAKERS` make the event of them in both cases.
 
 Source: KERI specification, "Key event messages"; field order of version 1.0.
 """
@@ -15,15 +15,14 @@ Source: KERI specification, "Key event messages"; field order of version 1.0.
 import re
 from collections.abc import Callable
 from functools import partial
-from operator import call
 from typing import Any, Final
 
 from keystead.cesr import body
 from keystead.cesr.body import Content
-from keystead.cesr.keys import AID_PATTERN, DIGEST_PATTERN, KEY_PATTERN, parse_key
+from keystead.cesr.keys import AID_PATTERN, DIGEST_PATTERN, KEY_PATTERN, VerificationKey, key_of
 from keystead.cesr.versions import Kind
 from keystead.keri.events import FIELDS, AnyKeyEvent
-from keystead.keri.parsing import make_event
+from keystead.keri.parsing import MAKERS
 from keystead.keri.seals import EventSeal
 from keystead.limits import Limits
 
@@ -37,17 +36,15 @@ _SEAL = rf'\{{"i":"{_AID}","s":"{_NUMBER}","d":"{_DIGEST}"\}}'
 _number = partial(int, base=16)
 
 
-def _texts(value: str | None) -> tuple[str, ...]:
-    return tuple(value[1:-1].split('","')) if value else ()
+def _texts(value: str) -> tuple[str, ...]:
+    return tuple(value[1:-1].split('","'))
 
 
-def _keys(value: str | None) -> tuple[Any, ...]:
-    return tuple(map(parse_key, value[1:-1].split('","'))) if value else ()
+def _keys(value: str) -> tuple[VerificationKey, ...]:
+    return tuple(map(key_of, value[1:-1].split('","')))
 
 
-def _seals(value: str | None) -> tuple[Any, ...]:
-    if not value:
-        return ()
+def _seals(value: str) -> tuple[EventSeal, ...]:
     # {"i":"AID","s":"sn","d":"digest"} split at the quotes: twelve parts for each seal.
     parts = value.split('"')
     return tuple(map(EventSeal, parts[3::12], map(_number, parts[7::12]), parts[11::12]))
@@ -57,15 +54,15 @@ def _list_of(entry: str) -> str:
     return rf"\[((?:{entry}(?:,{entry})*)?)\]"
 
 
-# Label -> pattern with one group, and what makes the value of the group.
-_VALUES: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "d": (f'"({_DIGEST})"', str),
-    "i": (f'"({_AID})"', str),
+# Label -> pattern with one group, and what makes the value of the group if it is no text.
+_VALUES: dict[str, tuple[str, Callable[[Any], Any] | None]] = {
+    "d": (f'"({_DIGEST})"', None),
+    "i": (f'"({_AID})"', None),
     "s": (f'"({_NUMBER})"', _number),
-    "p": (f'"({_DIGEST})"', str),
-    "kt": (f'"({_NUMBER})"', str),
+    "p": (f'"({_DIGEST})"', None),
+    "kt": (f'"({_NUMBER})"', None),
     "k": (_list_of(f'"{_KEY}"'), _keys),
-    "nt": (f'"({_NUMBER})"', str),
+    "nt": (f'"({_NUMBER})"', None),
     "n": (_list_of(f'"{_DIGEST}"'), _texts),
     "bt": (f'"({_NUMBER})"', _number),
     "b": (_list_of(f'"{_KEY}"'), _texts),
@@ -73,7 +70,7 @@ _VALUES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ba": (_list_of(f'"{_KEY}"'), _texts),
     "c": (_list_of('"[A-Z]+"'), _texts),
     "a": (_list_of(_SEAL), _seals),
-    "di": (f'"({_AID})"', str),
+    "di": (f'"({_AID})"', None),
 }
 _JSON: Final = Kind.JSON
 _HEAD = '{"v":"KERI10JSON......_","t":"'
@@ -88,7 +85,12 @@ def _pattern(message_type: str) -> re.Pattern[str]:
 
 _PATTERNS = {message_type: _pattern(message_type) for message_type in FIELDS}
 _READERS = {
-    message_type: [_VALUES[label][1] for label in labels[2:]]
+    # message type -> places of the groups that are not text, and what reads them
+    message_type: [
+        (place, read)
+        for place, (_, read) in enumerate(_VALUES[label] for label in labels[2:])
+        if read is not None
+    ]
     for message_type, labels in FIELDS.items()
 }
 
@@ -101,8 +103,8 @@ def decoder(limits: Limits) -> Callable[[bytes, Kind], Content]:
     most = limits.ordinary_body
 
     def decode(raw: bytes, kind: Kind) -> Content:
-        if kind is _JSON and len(raw) <= most and raw.isascii():
-            text = raw.decode("ascii")
+        if kind is _JSON and len(raw) <= most:
+            text = raw.decode("latin-1")  # what is not ASCII matches no pattern
             pattern = _PATTERNS.get(text[_TYPE])
             form = None if pattern is None else pattern.fullmatch(text)
             if form is not None:
@@ -116,8 +118,11 @@ def read_form(form: re.Match[str], raw: bytes) -> AnyKeyEvent:
     """Make the event of a body that was read as a form.
 
     Raises:
-        VerificationError: as `parsing.make_event`.
+        VerificationError: as `parsing.MAKERS`.
     """
     message_type = form.string[_TYPE]
-    values = map(call, _READERS[message_type], form.groups())
-    return make_event(message_type, values, raw)
+    values: list[Any] = list(form.groups())
+    for place, read in _READERS[message_type]:
+        text = values[place]
+        values[place] = read(text) if text else ()  # only lists can be empty
+    return MAKERS[message_type](values, raw)

@@ -20,7 +20,6 @@ from keystead.keri import events
 from keystead.keri.events import AnyKeyEvent
 from keystead.keri.fields import (
     check_labels,
-    check_said,
     parse_aid,
     parse_digest,
     parse_map,
@@ -171,7 +170,7 @@ def parse_message(message: Message, limits: Limits) -> AnyMessage:
         return Receipt(
             parse_aid(body["i"], "i"), parse_number(body["s"], "s"), parse_digest(body["d"], "d")
         )
-    check_said(message.raw, parse_digest(body["d"], "d"))
+    addressing.check(message.raw, parse_digest(body["d"], "d"))
     for label in ("r", "rr"):
         if not isinstance(body.get(label, ""), str):
             raise DecodeError(ErrorCode.VALUE, f"{label} is not text")

@@ -9,6 +9,7 @@ Source: KERI specification, "Key event messages"; field order of version 1.0.
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+from keystead.cesr import said as addressing
 from keystead.cesr.body import Body
 from keystead.cesr.keys import Aid, Digest, VerificationKey, digest_code, parse_key
 from keystead.errors import DecodeError, ErrorCode, VerificationError
@@ -24,7 +25,6 @@ from keystead.keri.events import (
 )
 from keystead.keri.fields import (
     check_labels,
-    check_said,
     parse_aid,
     parse_digest,
     parse_list,
@@ -51,7 +51,7 @@ def parse_key_event(body: Body, raw: bytes, limits: Limits) -> AnyKeyEvent:
     Raises:
         DecodeError: not the fields of its type (decode.fields), a malformed value
             (decode.value), too long a list (decode.limit), no key event (decode.message_type).
-        VerificationError: as `make_event`.
+        VerificationError: as `MAKERS`.
     """
     message_type = body.get("t")
     labels = FIELDS.get(message_type) if isinstance(message_type, str) else None
@@ -59,17 +59,7 @@ def parse_key_event(body: Body, raw: bytes, limits: Limits) -> AnyKeyEvent:
         raise DecodeError(ErrorCode.MESSAGE_TYPE, "not a key event")
     check_labels(body, labels)
     values = [_READERS[label](body[label], label, limits) for label in labels[2:]]
-    return make_event(message_type, values, raw)
-
-
-def make_event(message_type: str, values: Values, raw: bytes) -> AnyKeyEvent:
-    """Make a typed event of its values.
-
-    Raises:
-        VerificationError: verify.said, verify.prefix, verify.sequence, verify.threshold,
-            verify.witnesses, verify.non_transferable.
-    """
-    return _MAKERS[message_type](values, raw)
+    return MAKERS[message_type](values, raw)
 
 
 def check_witness_threshold(threshold: int, witnesses: tuple[Aid, ...]) -> None:
@@ -87,8 +77,9 @@ def check_witness_threshold(threshold: int, witnesses: tuple[Aid, ...]) -> None:
 
 def _make_interaction(values: Values, raw: bytes) -> Interaction:
     said, aid, sn, prior_said, anchors = values
-    check_said(raw, said)
-    _check_later(sn)
+    addressing.check(raw, said)
+    if sn == 0:
+        raise _not_later()
     return Interaction(raw, said, aid, sn, anchors, prior_said)
 
 
@@ -103,8 +94,9 @@ def _make_delegated_rotation(values: Values, raw: bytes) -> DelegatedRotation:
 def _rotation_parts(values: Values, raw: bytes) -> tuple[Any, ...]:
     """Check the values of a rotation; return them in the order of its attributes."""
     said, aid, sn, prior_said, kt, keys, nt, digests, bt, removed, added, anchors = values
-    check_said(raw, said)
-    _check_later(sn)
+    addressing.check(raw, said)
+    if sn == 0:
+        raise _not_later()
     threshold = _signing_threshold(kt, keys)
     next_threshold = _next_threshold(nt, digests)
     if removed or added:
@@ -118,7 +110,7 @@ def _rotation_parts(values: Values, raw: bytes) -> tuple[Any, ...]:
 
 def _make_inception(values: Values, raw: bytes) -> Inception:
     event = Inception(*_inception_parts(values, raw))
-    if not digest_code(event.aid):
+    if event.aid != event.said and not digest_code(event.aid):
         _check_basic_prefix(event)
     return event
 
@@ -126,7 +118,7 @@ def _make_inception(values: Values, raw: bytes) -> Inception:
 def _make_delegated_inception(values: Values, raw: bytes) -> DelegatedInception:
     *common, delegator = values
     event = DelegatedInception(*_inception_parts(common, raw), delegator)
-    if not digest_code(event.aid):
+    if event.aid != event.said and not digest_code(event.aid):
         raise VerificationError(
             ErrorCode.PREFIX, "a delegated identifier must be a digest of its inception"
         )
@@ -138,15 +130,16 @@ def _inception_parts(values: Values, raw: bytes) -> tuple[Any, ...]:
     said, aid, sn, kt, keys, nt, digests, bt, witnesses, traits, anchors = values
     if said == aid or digest_code(aid):
         # An identifier that is a digest covers the same bytes, in its own algorithm.
-        check_said(raw, said, aid)
+        addressing.check(raw, said, aid)
     else:
-        check_said(raw, said)
+        addressing.check(raw, said)
     if sn != 0:
         raise VerificationError(ErrorCode.SEQUENCE, "an inception that is not number 0")
     threshold = _signing_threshold(kt, keys)
     next_threshold = _next_threshold(nt, digests)
-    _check_witnesses(witnesses, "b")
-    check_witness_threshold(bt, witnesses)
+    if witnesses or bt:
+        _check_witnesses(witnesses, "b")
+        check_witness_threshold(bt, witnesses)
     return (
         raw, said, aid, sn, anchors, threshold, keys, next_threshold, digests, bt, witnesses,
         traits,
@@ -169,10 +162,10 @@ def _check_basic_prefix(event: Inception) -> None:
         )
 
 
-def _check_later(sn: int) -> None:
-    if sn == 0:
-        message = "a later event with the number of the inception"
-        raise VerificationError(ErrorCode.SEQUENCE, message)
+def _not_later() -> VerificationError:
+    return VerificationError(
+        ErrorCode.SEQUENCE, "a later event with the number of the inception"
+    )
 
 
 def _signing_threshold(field: object, keys: tuple[VerificationKey, ...]) -> Threshold:
@@ -256,7 +249,10 @@ _READERS: dict[str, Callable[[object, str, Limits], Any]] = {
     "a": _anchors,
     "di": _reader(parse_aid),
 }
-_MAKERS: dict[str, Callable[[Values, bytes], AnyKeyEvent]] = {
+# Message type -> what makes a typed event of its values and its bytes. They raise VerificationError:
+# verify.said, verify.prefix, verify.sequence, verify.threshold, verify.witnesses,
+# verify.non_transferable.
+MAKERS: dict[str, Callable[[Values, bytes], AnyKeyEvent]] = {
     "icp": _make_inception,
     "rot": _make_rotation,
     "ixn": _make_interaction,

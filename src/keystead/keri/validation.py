@@ -134,7 +134,7 @@ def _establish(event: AnyKeyEvent, prior: KeyState | None, limits: Limits) -> Es
     match event:
         case Interaction():
             before = _check_fit(event, prior)
-            if before.establishment_only:
+            if before.configuration_traits and before.establishment_only:
                 raise VerificationError(
                     ErrorCode.ESTABLISHMENT_ONLY, "an interaction in an establishment-only log"
                 )
@@ -164,7 +164,7 @@ def _establish(event: AnyKeyEvent, prior: KeyState | None, limits: Limits) -> Es
 def _check_fit(event: Interaction | Rotation, prior: KeyState | None) -> Establishment:
     """Check that the event continues the log; return what holds there."""
     assert prior is not None  # noqa: S101 - `judge` has asked for it
-    if not prior.establishment.transferable:
+    if not prior.establishment.next_key_digests:
         # KERI, "Next key digest list field": "... no more key events MUST be allowed".
         raise VerificationError(
             ErrorCode.NON_TRANSFERABLE, "an event behind the end of a log without next keys"

@@ -60,6 +60,11 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     proofs: Proofs
     effects: tuple[Effect, ...] = ()
 
+    @property
+    def supersedes(self) -> bool:
+        """Other events lose their place to this one."""
+        return any(isinstance(effect, Superseded) for effect in self.effects)
+
 
 class Pending(msgspec.Struct, frozen=True, gc=False):
     """The event may become valid.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from keystead.cesr import indexed
 from keystead.cesr.groups import ReceiptCouple
-from keystead.cesr.indexed import IndexedSignature
+from keystead.cesr.indexed import SUITES, IndexedSignature
 from keystead.cesr.keys import Aid, Digest, VerificationKey, is_digest_of, parse_key
 
 
@@ -28,7 +28,7 @@ def verified_signatures(
         place = (index, signature.ondex)
         if index < len(keys) and place not in good:
             key = keys[index]
-            if key.verifies(signature.suite, signature.raw, raw):
+            if key.verifies(SUITES[signature.code], signature.raw, raw):
                 good[place] = signature
     return tuple(good.values())
 

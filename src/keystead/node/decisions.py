@@ -70,7 +70,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decision:
     """Decide on an event, together with what waited for it or for this version of it."""
     event = signed.event
-    waiting = kel.held(*keys_of_event(event.aid, event.sn, event.said))
+    waiting = kel.held_for(event.aid, event.sn, event.said)
     alone = signed
     if waiting:
         alone, signed = _absorb(signed, waiting)
@@ -88,7 +88,18 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
     release = tuple([held.key for held in waiting]) if waiting else ()
     match verdict:
         case Accepted():
-            append, hold = _append(kel, signed, verdict, delegation, context)
+            proofs, hold = verdict.proofs, ()
+            if signed.claims.endorsements:
+                endorsed, hold = _settle(kel, event, signed.claims.endorsements, proofs, context)
+                proofs = proofs.merged(Proofs(endorsements=endorsed))
+            append = Append(
+                event,
+                verdict.state,
+                proofs,
+                context.seen_at,
+                delegation and delegation.source,
+                bool(verdict.effects) and verdict.supersedes,
+            )
             return Decision(verdict, append=append, hold=hold, release=release)
         case Duplicate(accepted, additions):
             return _extend(kel, accepted, additions, signed.claims, release, context)
@@ -99,28 +110,6 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
             return Decision(verdict, release=release, evidence=evidence)
         case Rejected():
             return Decision(verdict, release=release)
-
-
-def _append(
-    kel: KelReader,
-    signed: SignedEvent,
-    verdict: Accepted,
-    delegation: DelegationProof | None,
-    context: Context,
-) -> tuple[Append, tuple[Held, ...]]:
-    """Return what to append, and the endorsements that are still open."""
-    event, proofs = signed.event, verdict.proofs
-    hold: tuple[Held, ...] = ()
-    if signed.claims.endorsements:
-        endorsed, hold = _settle(kel, event, signed.claims.endorsements, proofs, context)
-        proofs = proofs.merged(Proofs(endorsements=endorsed))
-    source = None
-    if delegation is not None and delegation.event is not None:
-        source = SourceCouple(delegation.event.sn, delegation.event.said)
-    supersedes = False
-    if verdict.effects:
-        supersedes = any(isinstance(effect, Superseded) for effect in verdict.effects)
-    return Append(event, verdict.state, proofs, context.seen_at, source, supersedes), hold
 
 
 def decide_receipts(kel: KelReader, receipts: WaitingReceipts, context: Context) -> Decision:

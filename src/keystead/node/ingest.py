@@ -98,7 +98,9 @@ class EventProcessor:
             work = _work(parsed, attached)
         except KeysteadError as error:
             return [Result(None, Rejected(error))]
-        context = self._context(source, now)
+        context = self._last_context
+        if context is None or context.now is not now or context.source is not source:
+            context = self._context(source, now)
         if self._trust_first_seen and attached.first_seen is not None:
             context = msgspec.structs.replace(context, seen_at=attached.first_seen.datetime)
         results: list[Result] = []
@@ -142,14 +144,10 @@ class EventProcessor:
         return self.store.advance(waiting.log, lambda kel: decide(kel, waiting, context))
 
     def _context(self, source: Source, now: datetime) -> Context:
-        known = self._last_context
-        if known is None or known.now is not now or known.source is not source:
-            seen_at = now.astimezone(UTC).isoformat(timespec="microseconds")
-            known = Context(
-                source, now, seen_at, self._own, self._limits, self._answer_strangers
-            )
-            self._last_context = known
-        return known
+        seen_at = now.astimezone(UTC).isoformat(timespec="microseconds")
+        context = Context(source, now, seen_at, self._own, self._limits, self._answer_strangers)
+        self._last_context = context
+        return context
 
 
 def _work(parsed: AnyMessage, attached: Attachments) -> Sequence[Waiting]:

@@ -9,7 +9,7 @@ from keystead.cesr.keys import Aid, Said
 from keystead.errors import ErrorCode, StoreError
 from keystead.keri.attachments import SignedEvent
 from keystead.keri.duplicity import DuplicityEvidence
-from keystead.keri.escrow import Held, HeldKey, MissingKey, WaitingMessage, WaitingReceipts, arrived_with
+from keystead.keri.escrow import Held, HeldKey, MissingKey, WaitingMessage, WaitingReceipts, arrived_with, keys_of_event
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.routed import Record, RecordKey
 from keystead.keri.seals import EventSeal
@@ -23,18 +23,16 @@ class _Log:
     Attributes:
         seen: accepted events by first-seen number.
         trunk: first-seen numbers by place.
-        by_said: first-seen numbers by digest.
         seals: event seals to the first-seen number of the first event on the trunk that
             anchors them.
         evidence: duplicity.
     """
 
-    __slots__ = ("by_said", "evidence", "seals", "seen", "trunk")
+    __slots__ = ("evidence", "seals", "seen", "trunk")
 
     def __init__(self) -> None:
         self.seen: list[AcceptedEvent] = []
         self.trunk: list[int] = []
-        self.by_said: dict[Said, int] = {}
         self.seals: dict[EventSeal, int] = {}
         self.evidence: dict[Said, DuplicityEvidence] = {}
 
@@ -49,7 +47,6 @@ class _Log:
         )
         self.seen.append(accepted)
         self.trunk.append(number)
-        self.by_said[event.said] = number
         for anchor in event.anchors:
             if isinstance(anchor, EventSeal):
                 self.seals.setdefault(anchor, number)
@@ -158,6 +155,7 @@ class MemoryStore:
         """Start empty."""
         self._limits = limits
         self._logs: dict[Aid, _Log] = {}
+        self._numbers: dict[Said, int] = {}  # first-seen numbers of events in their logs
         self._records: dict[RecordKey, Record] = {}
         self._escrow = _Escrow(limits)
 
@@ -178,8 +176,10 @@ class MemoryStore:
         log = self._logs.get(aid)
         if log is None:
             return None
-        number = log.by_said.get(said)
-        return None if number is None else log.seen[number]
+        number = self._numbers.get(said)
+        if number is None or number >= len(log.seen) or log.seen[number].event.said != said:
+            return None  # unknown, or an event of another log
+        return log.seen[number]
 
     def sealing_event(self, aid: Aid, seal: EventSeal) -> AcceptedEvent | None:
         """Return the first event on the trunk of `aid` that anchors `seal`."""
@@ -193,6 +193,10 @@ class MemoryStore:
         """Return the entries of the escrow with these keys, as far as there are any."""
         entries = self._escrow.entries
         return tuple([entries[key] for key in keys if key in entries]) if entries else ()
+
+    def held_for(self, aid: Aid, sn: int, said: Said) -> tuple[Held, ...]:
+        """Return what waits of an event: the event itself, receipts for it."""
+        return self.held(*keys_of_event(aid, sn, said)) if self._escrow.entries else ()
 
     def record(self, key: RecordKey) -> Record | None:
         """Return the statement kept under `key`."""
@@ -239,7 +243,9 @@ class MemoryStore:
         log = self._logs.get(aid)
         if log is None:
             log = self._logs[aid] = _Log()
-        return log.append(new)
+        accepted = log.append(new)
+        self._numbers[new.event.said] = accepted.first_seen_number
+        return accepted
 
     def due(self, before: datetime) -> Iterator[Held]:
         """Give the entries of the escrow that are there since before a time."""
@@ -267,6 +273,6 @@ class MemoryStore:
 
     def _extend(self, more: Extend) -> None:
         log = self._logs[more.aid]
-        number = log.by_said[more.said]
+        number = self._numbers[more.said]
         old = log.seen[number]
         log.seen[number] = msgspec.structs.replace(old, proofs=old.proofs.merged(more.proofs))
