@@ -155,19 +155,10 @@ class Cursor(msgspec.Struct, gc=False):
 
     def signatures(self, count: int) -> tuple[IndexedSignature, ...]:
         """Read `count` indexed signatures."""
-        data, start, items = self.data, self.position, []
-        for read in range(count):
-            end = start + _SMALL_INDEXED_BYTES
-            head = _SMALL_INDEXED.get(data[start : start + 2])
-            if head is None or end > len(data):
-                self.position = start
-                self.require((count - read) * _LEAST_INDEXED)
-                items.append(indexed.read_text(self._element(indexed.measure))[0])
-                start = self.position
-            else:
-                items.append(IndexedSignature(*head, data[start + 2 : end]))
-                start = end
-        self.position = start
+        items, self.position = _small_signatures(self.data, self.position, count)
+        while len(items) < count:
+            self.require((count - len(items)) * _LEAST_INDEXED)
+            items.append(indexed.read_text(self._element(indexed.measure))[0])
         return tuple(items)
 
     def starts_with_counter(self) -> bool:
@@ -320,12 +311,39 @@ def read_framed(data: bytes, limits: Limits) -> tuple[Group, ...]:
     Raises:
         DecodeError: as `read_group`.
     """
-    cursor = Cursor(data, 0, True)
-    groups = []
-    while cursor.position < len(data):
+    groups: list[Group] = []
+    position = 0
+    while position < len(data):
+        small = _small_counter(data[position : position + _SMALL_COUNTER_BYTES])
+        if small is not None and small[0].code in _SIGNATURE_CODES:
+            # Most groups are of signatures with common codes.
+            (_, kind, _, _), count = small
+            items, end = _small_signatures(data, position + _SMALL_COUNTER_BYTES, count)
+            if len(items) == count:
+                groups.append(Group(kind, tuple(items)))
+                position = end
+                continue
+        cursor = Cursor(data, position, True)
         row, count = cursor.counter()
         groups.append(read_group(cursor, row, count, limits))
+        position = cursor.position
     return tuple(groups)
+
+
+def _small_signatures(
+    data: bytes, start: int, count: int
+) -> tuple[list[IndexedSignature], int]:
+    """Read up to `count` signatures of the common codes; return them and the end of the last."""
+    items = []
+    for _ in range(count):
+        end = start + _SMALL_INDEXED_BYTES
+        head = _SMALL_INDEXED.get(data[start : start + 2])
+        if head is None or end > len(data):
+            break
+        code, index, ondex = head
+        items.append(IndexedSignature(code, index, ondex, data[start + 2 : end]))
+        start = end
+    return items, start
 
 
 def counter_text(kind: GroupKind, count: int) -> str:

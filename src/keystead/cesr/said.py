@@ -30,12 +30,17 @@ def check(raw: bytes, said: Digest, aid: Digest | None = None) -> None:
     Raises:
         VerificationError: another digest (verify.said).
     """
-    filled = raw.replace(said.encode(), _FILLS[len(said)], 1)
-    if aid is not None:
+    filled = raw.replace(said.encode(), _FILLS[len(said)], 2 if aid == said else 1)
+    if aid is not None and aid != said:
         filled = filled.replace(aid.encode(), _FILLS[len(aid)], 1)
-    if is_digest_of(said, filled) and (aid in (None, said) or is_digest_of(aid, filled)):
-        return
-    raise VerificationError(ErrorCode.SAID, "the digest does not match the content")
+        if not is_digest_of(aid, filled):
+            raise _changed()
+    if not is_digest_of(said, filled):
+        raise _changed()
+
+
+def _changed() -> VerificationError:
+    return VerificationError(ErrorCode.SAID, "the digest does not match the content")
 
 
 def address(

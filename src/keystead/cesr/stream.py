@@ -76,6 +76,8 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 _ANNOTATION = b"\t\n\r"
 _TEXT_DASH = 0x2D
 _DASH_SEXTET = 62
+_TEXT_V = 0x56
+_SMALL_COUNTER_CHARS = 4
 _BIG_COUNTER_CHARS = 8
 _NEXT_JSON = b"{"  # stands in no attachment, so it ends them
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9_-]")
@@ -137,7 +139,7 @@ class StreamReader:
         self._closed = False
         self._open: _Open | None = None
         self._fault: Malformed | None = None  # what is being skipped; its end is not known yet
-        self._credit = limits.body  # bytes that may still be decoded in vain
+        self._spent = 0  # bytes that were decoded in vain
 
     def feed(self, data: bytes) -> None:
         """Add bytes of the stream.
@@ -182,8 +184,12 @@ class StreamReader:
             self._waiting = 0
 
     def _advance(self, size: int) -> None:
-        self._credit += size * self._limits.resync_work
         self._position += size
+
+    def _may_retry(self) -> bool:
+        """Tell whether the stream so far allows to decode more bytes in vain."""
+        seen = self._offset + self._position
+        return self._spent < self._limits.body + seen * self._limits.resync_work
 
     def _step(self) -> Message | Malformed | None:
         """Make one step from the current position; None when it gave nothing.
@@ -205,34 +211,32 @@ class StreamReader:
         These are most of every stream, so this is short; at the first other frame it leaves off
         for the careful way, step by step, which gives the same message where this gives one.
         """
-        data, limits, offset = self._data, self._limits, self._offset
+        data, offset, decode, limits = self._data, self._offset, self._decode, self._limits
+        most_body, most_attached = limits.body, limits.attachments
+        start, last = self._position, len(data) - _SMALL_COUNTER_CHARS
         while True:
-            start = self._position
             try:
                 protocol, kind, size = read_head(data[start : start + HEAD_BYTES])
                 at = start + size
-                if size > limits.body or at + 4 > len(data):
+                if size > most_body or at > last:
                     return
                 raw = data[start:at]
-                if data.startswith(b"-V", at):
-                    _, count, _ = groups.read_counter(data[at : at + 4])
-                    at += 4
+                if data[at + 1] == _TEXT_V:
+                    _, count, at = groups.read_counter(data, at)
                     end = at + 4 * count
                     if end > len(data):
                         return
                 else:
-                    end = data.find(_NEXT_JSON, at, at + limits.attachments + 1)
-                    if end < 0:
-                        return
-                if end - start - size > limits.attachments:
+                    end = data.find(_NEXT_JSON, at, at + most_attached + 1)
+                if not 0 <= end - start - size <= most_attached:
                     return
-                content = self._decode(raw, kind)
+                content = decode(raw, kind)
                 attached = groups.read_framed(base64.decode(data[at:end]), limits)
             except DecodeError:
                 return
-            self._credit += (end - start) * limits.resync_work
             self._position = end
             yield Message(protocol, kind, content, raw, attached, offset + start, offset + end)
+            start = end
 
     def _read_body(self) -> _Open | None:
         """Read the body at the current position, or step over what is none."""
@@ -261,8 +265,8 @@ class StreamReader:
             frame.content = self._decode(frame.raw, kind)
         except DecodeError as error:
             if error.code is ErrorCode.BODY:  # then its size cannot be trusted either
-                self._credit -= size
-                return self._start_fault(error, 1 if self._credit > 0 else size)
+                self._spent += size
+                return self._start_fault(error, 1 if self._may_retry() else size)
             frame.error = error
         return frame
 

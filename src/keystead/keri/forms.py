@@ -1,7 +1,8 @@
 """The usual forms of key events, told by one pattern each.
 
 Theory of operation. The canonical JSON of a key event is a regular language but for weighted
-thresholds and anchored data of any shape. So for events without these one pattern checks at
+thresholds and anchored data of any shape. So for events without these, and with keys and digests
+of 32 bytes, one pattern checks at
 once what the general way finds out step by step: valid JSON, its canonical form, the labels in
 their order, numbers and codes. That halves the time of reading an event.
 
@@ -13,22 +14,28 @@ Source: KERI specification, "Key event messages"; field order of version 1.0.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
 from keystead.cesr import body
 from keystead.cesr.body import Content
-from keystead.cesr.keys import AID_PATTERN, DIGEST_PATTERN, KEY_PATTERN, VerificationKey, key_of
+from keystead.cesr.codes import DIGEST_CODES, KEY_CODES
+from keystead.cesr.keys import VerificationKey, key_of
 from keystead.cesr.versions import Kind
 from keystead.keri.events import FIELDS, AnyKeyEvent
 from keystead.keri.parsing import MAKERS
 from keystead.keri.seals import EventSeal
 from keystead.limits import Limits
 
-_AID, _DIGEST, _KEY = (
-    f"(?:{pattern.pattern})" for pattern in (AID_PATTERN, DIGEST_PATTERN, KEY_PATTERN)
-)
+
+def _usual(codes: Iterable[str]) -> str:
+    """Write the pattern of primitives of 32 bytes, whose codes have one character."""
+    return f"[{''.join(code for code in codes if len(code) == 1)}][A-P][A-Za-z0-9_-]{{42}}"
+
+
+_DIGEST, _KEY = _usual(DIGEST_CODES), _usual(KEY_CODES)
+_AID = _usual([*DIGEST_CODES, *KEY_CODES])
 _NUMBER = "(?:0|[1-9a-f][0-9a-f]{0,31})"
 _SEAL = rf'\{{"i":"{_AID}","s":"{_NUMBER}","d":"{_DIGEST}"\}}'
 

@@ -97,8 +97,7 @@ def _rotation_parts(values: Values, raw: bytes) -> tuple[Any, ...]:
     addressing.check(raw, said)
     if sn == 0:
         raise _not_later()
-    threshold = _signing_threshold(kt, keys)
-    next_threshold = _next_threshold(nt, digests)
+    threshold, next_threshold = _check_keys(kt, keys, nt, digests)
     if removed or added:
         _check_witnesses(removed, "br")
         _check_witnesses(added, "ba")
@@ -135,8 +134,7 @@ def _inception_parts(values: Values, raw: bytes) -> tuple[Any, ...]:
         addressing.check(raw, said)
     if sn != 0:
         raise VerificationError(ErrorCode.SEQUENCE, "an inception that is not number 0")
-    threshold = _signing_threshold(kt, keys)
-    next_threshold = _next_threshold(nt, digests)
+    threshold, next_threshold = _check_keys(kt, keys, nt, digests)
     if witnesses or bt:
         _check_witnesses(witnesses, "b")
         check_witness_threshold(bt, witnesses)
@@ -168,24 +166,24 @@ def _not_later() -> VerificationError:
     )
 
 
-def _signing_threshold(field: object, keys: tuple[VerificationKey, ...]) -> Threshold:
+def _check_keys(
+    kt: object, keys: tuple[VerificationKey, ...], nt: object, digests: tuple[Digest, ...]
+) -> tuple[Threshold, Threshold]:
+    """Read the thresholds over the keys and over the next key digests.
+
+    A key that is listed twice counts once, so it may make a threshold unreachable.
+    """
     if not keys:
         raise VerificationError(ErrorCode.THRESHOLD, "an establishment event without keys")
-    threshold = thresholds.parse(field, len(keys))
+    threshold, next_threshold = thresholds.parse(kt, len(keys)), thresholds.parse(nt, len(digests))
     if len(keys) > 1:
         _check_reachable(threshold, keys)
-    return threshold
-
-
-def _next_threshold(field: object, digests: tuple[Digest, ...]) -> Threshold:
-    threshold = thresholds.parse(field, len(digests))
     if len(digests) > 1:
-        _check_reachable(threshold, digests)
-    return threshold
+        _check_reachable(next_threshold, digests)
+    return threshold, next_threshold
 
 
 def _check_reachable(threshold: Threshold, entries: tuple[object, ...]) -> None:
-    """A key that is listed twice counts once, so it may make a threshold unreachable."""
     if len(set(entries)) == len(entries):
         return
     if not threshold.satisfied_by(frozenset(map(entries.index, entries))):

@@ -63,7 +63,7 @@ def judge(
     """Decide on one event.
 
     The steps, each of which ends the matter when it fails:
-     1. The event before is known, and this one fits behind it (`_check_fit`).
+     1. The event before is known, and this one fits behind it (`_establish`).
      2. It is not already in the log; if it is, only its new signatures count.
      3. The keys and witnesses that it sets or keeps are consistent (`_establish`).
      4. At least one signature of the controller verifies.
@@ -83,7 +83,7 @@ def judge(
     event = signed.event
     if incumbent is not None and incumbent.accepted.event.said == event.said:
         return recognize(signed, incumbent.accepted)
-    if prior is None and not isinstance(event, Inception):
+    if prior is None and event.sn > 0:
         before = Missing(Want.EVENT, event.aid, event.sn - 1)
         return Pending(frozenset((before,)), signed)
     try:
@@ -131,40 +131,15 @@ def _establish(event: AnyKeyEvent, prior: KeyState | None, limits: Limits) -> Es
     Raises:
         VerificationError: the event does not fit.
     """
-    match event:
-        case Interaction():
-            before = _check_fit(event, prior)
-            if before.configuration_traits and before.establishment_only:
-                raise VerificationError(
-                    ErrorCode.ESTABLISHMENT_ONLY, "an interaction in an establishment-only log"
-                )
-            return before
-        case Inception():
-            return Establishment(
-                0, event.said, event.signing_threshold, event.signing_keys,
-                event.next_threshold, event.next_key_digests, event.witness_threshold,
-                event.witnesses, (), (), event.configuration_traits,
-                event.delegator if isinstance(event, DelegatedInception) else None,
-            )  # fmt: skip
-        case Rotation():
-            before = _check_fit(event, prior)
-            if isinstance(event, DelegatedRotation) is not (before.delegator is not None):
-                raise VerificationError(
-                    ErrorCode.DELEGATION, f"{event.message_type} on the wrong kind of identifier"
-                )
-            witnesses = _changed_witnesses(event, before.witnesses, limits)
-            return Establishment(
-                event.sn, event.said, event.signing_threshold, event.signing_keys,
-                event.next_threshold, event.next_key_digests, event.witness_threshold,
-                witnesses, event.witnesses_removed, event.witnesses_added,
-                before.configuration_traits, before.delegator,
-            )  # fmt: skip
-
-
-def _check_fit(event: Interaction | Rotation, prior: KeyState | None) -> Establishment:
-    """Check that the event continues the log; return what holds there."""
-    assert prior is not None  # noqa: S101 - `judge` has asked for it
-    if not prior.establishment.next_key_digests:
+    if prior is None:
+        assert isinstance(event, Inception)  # noqa: S101 - `judge` has asked for the state before
+        return Establishment(
+            0, event.said, event.signing_threshold, event.signing_keys, event.next_threshold,
+            event.next_key_digests, event.witness_threshold, event.witnesses, (), (),
+            event.configuration_traits, getattr(event, "delegator", None),
+        )  # fmt: skip
+    before = prior.establishment
+    if not before.next_key_digests:
         # KERI, "Next key digest list field": "... no more key events MUST be allowed".
         raise VerificationError(
             ErrorCode.NON_TRANSFERABLE, "an event behind the end of a log without next keys"
@@ -173,7 +148,24 @@ def _check_fit(event: Interaction | Rotation, prior: KeyState | None) -> Establi
         raise VerificationError(
             ErrorCode.PRIOR_DIGEST, f"p does not name the event at {prior.sn:x}"
         )
-    return prior.establishment
+    if type(event) is Interaction:  # `isinstance` is slow for these classes
+        if before.configuration_traits and before.establishment_only:
+            raise VerificationError(
+                ErrorCode.ESTABLISHMENT_ONLY, "an interaction in an establishment-only log"
+            )
+        return before
+    assert isinstance(event, Rotation)  # noqa: S101 - an inception names no prior event
+    if event.delegated is not (before.delegator is not None):
+        raise VerificationError(
+            ErrorCode.DELEGATION, f"{event.message_type} on the wrong kind of identifier"
+        )
+    return Establishment(
+        event.sn, event.said, event.signing_threshold, event.signing_keys,
+        event.next_threshold, event.next_key_digests, event.witness_threshold,
+        _changed_witnesses(event, before.witnesses, limits),
+        event.witnesses_removed, event.witnesses_added,
+        before.configuration_traits, before.delegator,
+    )  # fmt: skip
 
 
 def _changed_witnesses(
@@ -185,6 +177,8 @@ def _changed_witnesses(
     Backer list", after all removals.
     """
     removed, added = event.witnesses_removed, event.witnesses_added
+    if not removed and not added and event.witness_threshold <= len(current):
+        return current
     witnesses = current
     if removed or added:
         if not set(removed) <= set(current):
@@ -242,7 +236,7 @@ def _missing_signatures(
     if not establishment.signing_threshold.satisfied_by(places):
         have = f"keys {_shown(places)} of {len(keys)} signed"
         missing.add(Missing(Want.SIGNATURES, event.aid, event.sn, event.said, detail=have))
-    if prior is not None and not isinstance(event, Interaction):
+    if prior is not None and type(event) is not Interaction:
         before = prior.establishment
         exposed = exposed_places(proofs.signatures, keys, before.next_key_digests)
         if not before.next_threshold.satisfied_by(exposed):

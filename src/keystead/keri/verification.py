@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from keystead.cesr import indexed
 from keystead.cesr.groups import ReceiptCouple
 from keystead.cesr.indexed import SUITES, IndexedSignature
+from keystead.suites import verify
 from keystead.cesr.keys import Aid, Digest, VerificationKey, is_digest_of, parse_key
 
 
@@ -28,7 +29,8 @@ def verified_signatures(
         place = (index, signature.ondex)
         if index < len(keys) and place not in good:
             key = keys[index]
-            if key.verifies(SUITES[signature.code], signature.raw, raw):
+            suite = key.suite
+            if suite is SUITES[signature.code] and verify(suite, key.raw, signature.raw, raw):
                 good[place] = signature
     return tuple(good.values())
 

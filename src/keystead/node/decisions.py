@@ -74,7 +74,9 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
     alone = signed
     if waiting:
         alone, signed = _absorb(signed, waiting)
-    prior, incumbent = _place(kel, event, context.limits)
+    prior, incumbent = kel.key_state(event.aid), None
+    if prior is not None and (event.sn != prior.sn + 1 or event.prior_said != prior.said):
+        prior, incumbent = _place(kel, event, prior, context.limits)
     delegation = _delegation(kel, event, prior, context.limits) if event.delegated else None
     verdict = judge(
         signed,
@@ -199,19 +201,16 @@ def _recorded_approval(
 
 
 def _place(
-    kel: KelReader, event: AnyKeyEvent, limits: Limits
+    kel: KelReader, event: AnyKeyEvent, state: KeyState, limits: Limits
 ) -> tuple[KeyState | None, Incumbent | None]:
-    """Return the key state before the event's place, and what the log holds there."""
-    state = kel.key_state(event.aid)
-    if state is None:
-        return None, None
-    following = event.sn == state.sn + 1
-    if following and event.prior_said == state.said:
-        return state, None  # it follows the end of the trunk, and nothing can have before
+    """Return the key state before the event's place, and what the log holds there.
+
+    Not for an event that names the end of the trunk: nothing can have stood at its place.
+    """
     known = kel.accepted(event.aid, event.said)
     if known is not None:
         return None, Incumbent(known, state.establishment.sn)
-    if following:
+    if event.sn == state.sn + 1:
         return state, None
     at_place = kel.event(event.aid, event.sn)
     if at_place is None:

@@ -22,17 +22,20 @@ class _Log:
 
     Attributes:
         seen: accepted events by first-seen number.
-        trunk: first-seen numbers by place.
+        trunk: first-seen numbers by place; None as long as nothing was superseded, so that the
+            two are the same.
+        head: the event at the end of the trunk, None before the first.
         seals: event seals to the first-seen number of the first event on the trunk that
             anchors them.
         evidence: duplicity.
     """
 
-    __slots__ = ("evidence", "seals", "seen", "trunk")
+    __slots__ = ("evidence", "head", "seals", "seen", "trunk")
 
     def __init__(self) -> None:
         self.seen: list[AcceptedEvent] = []
-        self.trunk: list[int] = []
+        self.trunk: list[int] | None = None
+        self.head: AcceptedEvent | None = None
         self.seals: dict[EventSeal, int] = {}
         self.evidence: dict[Said, DuplicityEvidence] = {}
 
@@ -40,20 +43,38 @@ class _Log:
         number, event = len(self.seen), new.event
         if new.supersedes:
             self._cut(event.sn)
-        if len(self.trunk) != event.sn:
-            raise ValueError(f"event {event.sn} does not follow a trunk of {len(self.trunk)}")
+        next_sn = number if self.trunk is None else len(self.trunk)
+        if event.sn != next_sn:
+            raise ValueError(f"event {event.sn} does not follow a trunk of {next_sn}")
         accepted = AcceptedEvent(
             event, new.state, new.proofs, number, new.first_seen_at, new.source
         )
+        self.head = accepted
         self.seen.append(accepted)
-        self.trunk.append(number)
+        if self.trunk is not None:
+            self.trunk.append(number)
         for anchor in event.anchors:
             if isinstance(anchor, EventSeal):
                 self.seals.setdefault(anchor, number)
         return accepted
 
+    def at(self, sn: int) -> AcceptedEvent | None:
+        """Return the event of the trunk at `sn`."""
+        numbers = range(len(self.seen)) if self.trunk is None else self.trunk
+        return self.seen[numbers[sn]] if 0 <= sn < len(numbers) else None
+
+    def from_sn(self, sn: int) -> Iterator[AcceptedEvent]:
+        """Give the trunk from `sn` on."""
+        if self.trunk is None:
+            yield from self.seen[sn:]
+        else:
+            for number in self.trunk[sn:]:
+                yield self.seen[number]
+
     def _cut(self, first_sn: int) -> None:
         """Take the events from `first_sn` on from the trunk."""
+        if self.trunk is None:
+            self.trunk = list(range(len(self.seen)))
         for number in self.trunk[first_sn:]:
             for anchor in self.seen[number].event.anchors:
                 if isinstance(anchor, EventSeal) and self.seals.get(anchor) == number:
@@ -162,14 +183,12 @@ class MemoryStore:
     def key_state(self, aid: Aid) -> KeyState | None:
         """Return the state at the end of the trunk, None for an unknown identifier."""
         log = self._logs.get(aid)
-        return None if log is None else log.seen[log.trunk[-1]].state
+        return None if log is None or log.head is None else log.head.state
 
     def event(self, aid: Aid, sn: int) -> AcceptedEvent | None:
         """Return the event of the trunk at `sn`."""
         log = self._logs.get(aid)
-        if log is None or not 0 <= sn < len(log.trunk):
-            return None
-        return log.seen[log.trunk[sn]]
+        return None if log is None else log.at(sn)
 
     def accepted(self, aid: Aid, said: Said) -> AcceptedEvent | None:
         """Return an accepted event by its digest, superseded ones included."""
@@ -206,8 +225,7 @@ class MemoryStore:
         """Give the trunk from `first_sn` on."""
         log = self._logs.get(aid)
         if log is not None:
-            for number in log.trunk[first_sn:]:
-                yield log.seen[number]
+            yield from log.from_sn(first_sn)
 
     def first_seen(self, aid: Aid, *, first: int = 0) -> Iterator[AcceptedEvent]:
         """Give all accepted events in first-seen order, superseded ones included."""
@@ -225,7 +243,11 @@ class MemoryStore:
         decision = decide(self)
         accepted, unblocked = None, ()
         if decision.append is not None:
-            accepted = self._append(aid, decision.append)
+            log = self._logs.get(aid)
+            if log is None:
+                log = self._logs[aid] = _Log()
+            accepted = log.append(decision.append)
+            self._numbers[accepted.event.said] = accepted.first_seen_number
         if decision.extend is not None:
             self._extend(decision.extend)
         if decision.record is not None:
@@ -238,14 +260,6 @@ class MemoryStore:
         if accepted is not None and self._escrow.entries:
             unblocked = self._escrow.waiting_for(arrived_with(accepted.event))
         return Outcome(decision, accepted, unblocked, evicted)
-
-    def _append(self, aid: Aid, new: Append) -> AcceptedEvent:
-        log = self._logs.get(aid)
-        if log is None:
-            log = self._logs[aid] = _Log()
-        accepted = log.append(new)
-        self._numbers[new.event.said] = accepted.first_seen_number
-        return accepted
 
     def due(self, before: datetime) -> Iterator[Held]:
         """Give the entries of the escrow that are there since before a time."""
@@ -276,3 +290,5 @@ class MemoryStore:
         number = self._numbers[more.said]
         old = log.seen[number]
         log.seen[number] = msgspec.structs.replace(old, proofs=old.proofs.merged(more.proofs))
+        if log.head is old:
+            log.head = log.seen[number]
