@@ -52,7 +52,6 @@ class Limits:
     evidence: int = 16
     delegation_depth: int = 8
 
-
     @property
     def ordinary_body(self) -> int:
         """Size up to which a key event keeps all other limits, whatever it holds.

@@ -101,9 +101,7 @@ def public_key(suite: Suite, seed: bytes) -> bytes:
     return (
         _private_key(suite, seed)
         .public_key()
-        .public_bytes(
-            serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint
-        )
+        .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
     )
 
 

@@ -26,7 +26,6 @@ Body: TypeAlias = dict[str, Any]
 Content: TypeAlias = Body | re.Match[str]
 
 
-
 def _refuse_float(_text: str) -> NoReturn:
     raise ValueError("floats take the general way")
 
@@ -65,9 +64,7 @@ def encode(body: Body, kind: Kind) -> bytes:
         ValueError, TypeError: a value that the kind cannot hold.
     """
     if kind is Kind.JSON:
-        return json.dumps(
-            body, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ).encode()
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     if kind is Kind.CBOR:
         return cbor2.dumps(body)
     return msgspec.msgpack.encode(body)

@@ -28,6 +28,7 @@ from keystead.cesr.primitives import Primitive
 from keystead.errors import DecodeError, ErrorCode
 from keystead.limits import Limits
 
+
 class ReceiptCouple(msgspec.Struct, frozen=True, gc=False):
     """A signature by a non-transferable identifier, which is its own key (-C)."""
 
@@ -275,7 +276,9 @@ _SMALL_INDEXED = {
 _SMALL_INDEXED_BYTES = 66
 
 
-def read_group(cursor: Cursor, row: CounterRow, count: int, limits: Limits, level: int = 0) -> Group:
+def read_group(
+    cursor: Cursor, row: CounterRow, count: int, limits: Limits, level: int = 0
+) -> Group:
     """Read the items of a group whose count code was just read.
 
     Raises:
@@ -330,9 +333,7 @@ def read_framed(data: bytes, limits: Limits) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _small_signatures(
-    data: bytes, start: int, count: int
-) -> tuple[list[IndexedSignature], int]:
+def _small_signatures(data: bytes, start: int, count: int) -> tuple[list[IndexedSignature], int]:
     """Read up to `count` signatures of the common codes; return them and the end of the last."""
     items = []
     for _ in range(count):
@@ -414,9 +415,7 @@ def _first_seen(cursor: Cursor) -> FirstSeenCouple:
 
 
 def _signature_group(cursor: Cursor) -> SignatureGroup:
-    return SignatureGroup(
-        cursor.aid(), cursor.ordinal(), cursor.digest(), _signatures(cursor)
-    )
+    return SignatureGroup(cursor.aid(), cursor.ordinal(), cursor.digest(), _signatures(cursor))
 
 
 def _source_couple(cursor: Cursor) -> SourceCouple:

@@ -43,9 +43,7 @@ class Signatures(msgspec.Struct, frozen=True, gc=False):
 
     def __bool__(self) -> bool:
         """Tell whether there is any."""
-        return bool(
-            self.signatures or self.witness_signatures or self.couples or self.endorsements
-        )
+        return bool(self.signatures or self.witness_signatures or self.couples or self.endorsements)
 
     @property
     def count(self) -> int:

@@ -119,9 +119,7 @@ class Interaction(KeyEvent, frozen=True, gc=False):
     prior_said: Said
 
 
-AnyKeyEvent: TypeAlias = (
-    Inception | DelegatedInception | Rotation | DelegatedRotation | Interaction
-)
+AnyKeyEvent: TypeAlias = Inception | DelegatedInception | Rotation | DelegatedRotation | Interaction
 
 ESTABLISHMENT_ONLY = "EO"
 DO_NOT_DELEGATE = "DND"

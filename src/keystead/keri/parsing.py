@@ -161,9 +161,7 @@ def _check_basic_prefix(event: Inception) -> None:
 
 
 def _not_later() -> VerificationError:
-    return VerificationError(
-        ErrorCode.SEQUENCE, "a later event with the number of the inception"
-    )
+    return VerificationError(ErrorCode.SEQUENCE, "a later event with the number of the inception")
 
 
 def _check_keys(

@@ -182,7 +182,9 @@ def _changed_witnesses(
     witnesses = current
     if removed or added:
         if not set(removed) <= set(current):
-            raise VerificationError(ErrorCode.WITNESSES, "br lists an identifier that is no witness")
+            raise VerificationError(
+                ErrorCode.WITNESSES, "br lists an identifier that is no witness"
+            )
         kept = tuple(witness for witness in current if witness not in removed)
         witnesses = kept + tuple(witness for witness in added if witness not in kept)
     if len(witnesses) > limits.witnesses:
@@ -245,9 +247,7 @@ def _missing_signatures(
     return missing
 
 
-def _missing_receipts(
-    event: AnyKeyEvent, establishment: Establishment, proofs: Proofs
-) -> Missing:
+def _missing_receipts(event: AnyKeyEvent, establishment: Establishment, proofs: Proofs) -> Missing:
     have, need = len(proofs.witness_signatures), establishment.witness_threshold
     detail = f"{have} of {need} receipts"
     return Missing(Want.RECEIPTS, event.aid, event.sn, event.said, detail=detail)
@@ -281,9 +281,7 @@ def _refuse(
     """Tell duplicity from a claim that too few keys signed to hold anyone accountable."""
     if missing:
         return Rejected(
-            VerificationError(
-                ErrorCode.SUPERSEDING, f"the log holds another event at {event.sn:x}"
-            )
+            VerificationError(ErrorCode.SUPERSEDING, f"the log holds another event at {event.sn:x}")
         )
     return Duplicitous(DuplicityEvidence(accepted, event, proofs))
 

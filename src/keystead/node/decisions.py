@@ -243,9 +243,7 @@ def _role(event: AnyKeyEvent, prior: KeyState | None, own: frozenset[Aid]) -> Ro
     return Role.DELEGATOR if delegator in own else Role.VALIDATOR
 
 
-def _absorb(
-    signed: SignedEvent, waiting: tuple[Held, ...]
-) -> tuple[SignedEvent, SignedEvent]:
+def _absorb(signed: SignedEvent, waiting: tuple[Held, ...]) -> tuple[SignedEvent, SignedEvent]:
     """Add what waited to an event: earlier copies of it, and then the receipts for it too."""
     for held in waiting:
         if isinstance(held.waiting, SignedEvent):
@@ -291,9 +289,7 @@ def _extend(
     context: Context,
 ) -> Decision:
     """Add what a copy of an accepted event proves, and hold what it claims."""
-    endorsed, hold = _settle(
-        kel, accepted.event, claims.endorsements, accepted.proofs, context
-    )
+    endorsed, hold = _settle(kel, accepted.event, claims.endorsements, accepted.proofs, context)
     additions = additions.merged(Proofs(endorsements=endorsed))
     room = context.limits.receipts - len(accepted.proofs.couples)
     room -= len(accepted.proofs.endorsements)
@@ -337,7 +333,9 @@ def _settle(
     if not groups:
         return (), ()
     have = {
-        (group.aid, group.said, one.index) for group in known.endorsements for one in group.signatures
+        (group.aid, group.said, one.index)
+        for group in known.endorsements
+        for one in group.signatures
     }
     good: list[SignatureGroup] = []
     unknown: list[SignatureGroup] = []
@@ -355,8 +353,6 @@ def _settle(
     if not unknown:
         return tuple(good), ()
     missing = frozenset(Missing(Want.EVENT, group.aid, group.sn) for group in unknown)
-    receipts = WaitingReceipts(
-        event.aid, event.sn, event.said, Claims(endorsements=tuple(unknown))
-    )
+    receipts = WaitingReceipts(event.aid, event.sn, event.said, Claims(endorsements=tuple(unknown)))
     local = context.source is Source.LOCAL
     return tuple(good), (Held(receipts, missing, local, context.now),)

@@ -139,9 +139,7 @@ class EventProcessor:
             held = queue.popleft()
             source = Source.LOCAL if held.local else Source.REMOTE
             outcome = self._advance(held.waiting, self._context(source, context.now))
-            results.append(
-                Result(held.waiting.message, outcome.decision.verdict, again=True)
-            )
+            results.append(Result(held.waiting.message, outcome.decision.verdict, again=True))
 
     def _advance(self, waiting: Waiting, context: Context) -> Outcome:
         decide = _DECISIONS[type(waiting)]

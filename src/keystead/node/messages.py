@@ -79,9 +79,7 @@ def decide_message(kel: KelReader, part: WaitingMessage, context: Context) -> De
         if isinstance(held.waiting, WaitingMessage):
             earlier = held.waiting
             signatures = tuple(dict.fromkeys((*part.signatures, *earlier.signatures)))
-            part = msgspec.structs.replace(
-                part, signatures=signatures, proven=earlier.proven
-            )
+            part = msgspec.structs.replace(part, signatures=signatures, proven=earlier.proven)
     try:
         proven = _prove(kel, part)
         if proven is None and isinstance(message, Query) and context.answer_strangers:

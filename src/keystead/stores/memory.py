@@ -9,7 +9,15 @@ from keystead.cesr.keys import Aid, Said
 from keystead.errors import ErrorCode, StoreError
 from keystead.keri.attachments import SignedEvent
 from keystead.keri.duplicity import DuplicityEvidence
-from keystead.keri.escrow import Held, HeldKey, MissingKey, WaitingMessage, WaitingReceipts, arrived_with, keys_of_event
+from keystead.keri.escrow import (
+    Held,
+    HeldKey,
+    MissingKey,
+    WaitingMessage,
+    WaitingReceipts,
+    arrived_with,
+    keys_of_event,
+)
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.routed import Record, RecordKey
 from keystead.keri.seals import EventSeal

@@ -96,7 +96,9 @@ def _compare_core(expect: Json, found: Json) -> list[str]:
     ours = {aid: sorted(entries) for aid, entries in found["superseded"].items()}
     differences += _compare_maps("kel", trunks, found["kel"])
     differences += _compare_maps("superseded", superseded, ours)
-    return differences + _compare_maps("first_seen", expect.get("first_seen", {}), found["first_seen"])
+    return differences + _compare_maps(
+        "first_seen", expect.get("first_seen", {}), found["first_seen"]
+    )
 
 
 def _split_trunks(expect: Json) -> tuple[Json, Json]:
