@@ -52,7 +52,7 @@ class Routed(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         raw: the bytes that were signed.
         said: digest of the message.
-        datetime: the sender's time, RFC 3339 text with microseconds and offset.
+        timestamp: the sender's time, RFC 3339 text with microseconds and offset.
         route: target of the message.
     """
 
@@ -60,13 +60,13 @@ class Routed(msgspec.Struct, frozen=True, gc=False):
 
     raw: bytes
     said: Said
-    datetime: str
+    timestamp: str
     route: str
 
     @property
     def instant(self) -> datetime:
         """The sender's time as an instant."""
-        return datetime.fromisoformat(self.datetime)
+        return datetime.fromisoformat(self.timestamp)
 
 
 class Query(Routed, frozen=True, gc=False):
