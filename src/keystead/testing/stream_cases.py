@@ -77,6 +77,8 @@ class Verifier:
                     Query() as query, querier
                 ):
                     self.answers.append(_answered(self.store, query, querier))
+                case _:
+                    pass  # only queries are answered
 
     def _take(self, reader: StreamReader) -> list[Result]:
         found: list[Result] = []
@@ -194,6 +196,8 @@ def _messages(verifier: Verifier) -> Json:
                     exchanges.append(message.said)
             case Recorded(record):
                 accepted.add(record.reply.said)
+            case _:
+                pass  # events are compared by their logs
     return {
         "exchanges": sorted(set(exchanges)),
         "accepted_messages": accepted,
@@ -254,8 +258,10 @@ def _unverified(aid: str, sn: int, said: str, signatures: Claims | Proofs) -> li
         kind = "unverified-receipt-nontrans"
         found.append({"kind": kind, **place, "receiptor": couple.key.text})
     if isinstance(signatures, Claims):
-        for one in signatures.witness_signatures:
-            found.append({"kind": "unverified-receipt-witness", **place, "index": one.index})
+        kind = "unverified-receipt-witness"
+        found += [
+            {"kind": kind, **place, "index": one.index} for one in signatures.witness_signatures
+        ]
     for group in signatures.endorsements:
         for one in group.signatures:
             kind = "unverified-receipt-trans"
