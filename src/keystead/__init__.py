@@ -1,0 +1,1 @@
+"""Decentralized key management on key event logs that anyone can verify."""

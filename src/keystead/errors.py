@@ -24,6 +24,7 @@ class ErrorCode(StrEnum):
     VALUE = "decode.value"
     GROUP = "decode.group"
     LIMIT = "decode.limit"
+    EMPTY = "decode.empty"
     # verify.*: well-formed, not valid
     SAID = "verify.said"
     PREFIX = "verify.prefix"
@@ -70,6 +71,7 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.VALUE: "see the field named in the message; numbers are lower-case hex text",
     ErrorCode.GROUP: "the attachments do not fit their count code; fetch the message again",
     ErrorCode.LIMIT: "split the input, or raise the limit if you trust the source",
+    ErrorCode.EMPTY: "check that this is the right file and that it was fetched whole",
     ErrorCode.SAID: "the content was changed after its identifier was computed",
     ErrorCode.PREFIX: "the identifier must be derived from its own inception event",
     ErrorCode.THRESHOLD: "a threshold must be reachable with the keys that are listed",

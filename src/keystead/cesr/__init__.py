@@ -1,0 +1,1 @@
+"""Composable event streaming representation (CESR): bytes to typed elements and back."""

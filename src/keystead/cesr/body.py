@@ -47,7 +47,7 @@ def decode(raw: bytes, kind: Kind, limits: Limits) -> Body:
     """
     if kind is _JSON:
         return _decode_json(raw, limits)
-    value = _decode_cbor(raw, limits) if kind is Kind.CBOR else _decode_mgpk(raw, limits)
+    value = _decode_cbor(raw) if kind is Kind.CBOR else _decode_mgpk(raw, limits)
     _check_extent(value, limits)
     canonical = encode(value, kind)
     if canonical != raw:
@@ -113,7 +113,7 @@ def _refuse_tag(_decoder: object, *_: object) -> NoReturn:
     raise ValueError("tags have no place in a field map")
 
 
-def _decode_cbor(raw: bytes, limits: Limits) -> Body:
+def _decode_cbor(raw: bytes) -> Body:
     try:
         value = cbor2.loads(
             raw,

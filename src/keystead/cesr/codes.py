@@ -42,8 +42,8 @@ class IndexedRow(NamedTuple):
         code: the stable characters in front.
         name: what it holds.
         suite: the signature suite, None for the reserved test codes.
-        index: characters of the index into the current list.
-        other: characters of the index into the prior next list ("ondex"), 0 where there is none.
+        index_chars: characters of the index into the current list.
+        other_chars: characters of the index into the prior next list ("ondex"), 0 where there is none.
         size: characters in all, or None where the index counts quadlets of material.
         lead: zero bytes in front of the material.
         current_only: the signature speaks for the current list alone.
@@ -52,8 +52,8 @@ class IndexedRow(NamedTuple):
     code: str
     name: str
     suite: Suite | None
-    index: int
-    other: int
+    index_chars: int
+    other_chars: int
     size: int | None
     lead: int
     current_only: bool

@@ -221,7 +221,7 @@ class Cursor(msgspec.Struct, gc=False):
         self.require(quadlets)
         start = self.position
         self.position += 3 * quadlets
-        return Cursor(self.data[start : self.position], 0, True)
+        return Cursor(self.data[start : self.position], 0, framed=True)
 
     def require(self, quadlets: int) -> None:
         """Check that `quadlets` more are there."""
@@ -265,15 +265,16 @@ _DASH_SEXTET = 62
 
 # The common codes need no way over text: they are told by their first bytes.
 _SMALL_COUNTER_BYTES = 3
+_SMALL_INDEXED_CHARS = 88
 _SMALL_INDEXED = {
     base64.decode(code.encode() + base64.from_int(index, 1).encode() + b"AA")[:2]: (
         code, index, None if row.current_only else index
     )
     for code, row in VERSION_1.indexed.items()
-    if len(code) == 1 and row.size == 88
+    if len(code) == 1 and row.size == _SMALL_INDEXED_CHARS
     for index in range(64)
 }  # fmt: skip
-_SMALL_INDEXED_BYTES = 66
+_SMALL_INDEXED_BYTES = _SMALL_INDEXED_CHARS * 3 // 4
 
 
 def read_group(
@@ -326,7 +327,7 @@ def read_framed(data: bytes, limits: Limits) -> tuple[Group, ...]:
                 groups.append(Group(kind, tuple(items)))
                 position = end
                 continue
-        cursor = Cursor(data, position, True)
+        cursor = Cursor(data, position, framed=True)
         row, count = cursor.counter()
         groups.append(read_group(cursor, row, count, limits))
         position = cursor.position

@@ -62,14 +62,14 @@ def read_text(text: bytes, start: int = 0) -> tuple[IndexedSignature, int]:
     row, size = measure(text, start)
     end = start + size
     place = start + len(row.code)
-    head = place + row.index
+    head = place + row.index_chars
     index = base64.to_int(text[place:head])
     ondex: int | None = index
-    if row.other:
-        ondex = base64.to_int(text[head : head + row.other])
-        head += row.other
+    if row.other_chars:
+        ondex = base64.to_int(text[head : head + row.other_chars])
+        head += row.other_chars
     if row.current_only:
-        if row.other and ondex:
+        if row.other_chars and ondex:
             raise DecodeError(
                 ErrorCode.BAD_ENCODING, f"code {row.code} speaks for the current list alone"
             )
@@ -112,10 +112,10 @@ def measure(text: bytes, start: int = 0) -> tuple[IndexedRow, int]:
         raise DecodeError(ErrorCode.UNKNOWN_CODE, f"unknown indexed signature code {code!r}")
     if row.size is not None:
         return row, row.size
-    end = start + len(code) + row.index
+    end = start + len(code) + row.index_chars
     if end > len(text):
         raise truncated("the size of an indexed signature")
-    return row, len(code) + row.index + 4 * base64.to_int(text[start + len(code) : end])
+    return row, len(code) + row.index_chars + 4 * base64.to_int(text[start + len(code) : end])
 
 
 def make(
@@ -137,8 +137,12 @@ def make(
     for row in VERSION_1.indexed.values():
         if row.suite is not suite or row.current_only is not current_only:
             continue
-        same = row.other > 0 or second is None or second == index
-        if same and index < 64**row.index and (second or 0) < 64 ** max(row.other, row.index):
+        same = row.other_chars > 0 or second is None or second == index
+        if (
+            same
+            and index < 64**row.index_chars
+            and (second or 0) < 64 ** max(row.other_chars, row.index_chars)
+        ):
             if row.size is None or _raw_size(row, row.size) != len(raw):
                 raise ValueError(f"a signature of {suite.value} is not {len(raw)} bytes long")
             return IndexedSignature(row.code, index, second, raw)
@@ -146,13 +150,13 @@ def make(
 
 
 def _raw_size(row: IndexedRow, size: int) -> int:
-    return (size - len(row.code) - row.index - row.other) * 3 // 4 - row.lead
+    return (size - len(row.code) - row.index_chars - row.other_chars) * 3 // 4 - row.lead
 
 
 def _encode(signature: IndexedSignature) -> bytes:
     row = VERSION_1.indexed[signature.code]
-    index = base64.from_int(signature.index, row.index)
-    ondex = base64.from_int(signature.ondex or 0, row.other) if row.other else ""
+    index = base64.from_int(signature.index, row.index_chars)
+    ondex = base64.from_int(signature.ondex or 0, row.other_chars) if row.other_chars else ""
     head = f"{row.code}{index}{ondex}".encode("ascii")
     pad = len(head) % 4
     zeros = pad or row.lead

@@ -11,8 +11,8 @@ from keystead.cesr import body as bodies
 from keystead.cesr.body import Body
 from keystead.cesr.codes import DIGEST_CODES, VERSION_1
 from keystead.cesr.keys import Digest, digest, is_digest_of
-from keystead.errors import ErrorCode, VerificationError
 from keystead.cesr.versions import MAX_SIZE, Kind, Protocol, write_version
+from keystead.errors import ErrorCode, VerificationError
 
 # Size of a digest -> what stands in its place while it is computed.
 _FILLS = {size: b"#" * size for size in (44, 88)}

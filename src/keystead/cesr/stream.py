@@ -248,25 +248,29 @@ class StreamReader:
                 self._read_genus()
             return None
         self._require(HEAD_BYTES)
+        cut = DecodeError(ErrorCode.TRUNCATED, "the stream ends inside a body")
         try:
             protocol, kind, size = read_head(self._data[start : start + HEAD_BYTES])
-            if size > self._limits.body:
-                limit = self._limits.body
-                raise DecodeError(ErrorCode.LIMIT, f"a body of {size} bytes, over {limit}")
-            self._require(size)
-            if start + size > len(self._data):
-                raise DecodeError(ErrorCode.TRUNCATED, "the stream ends inside a body")
         except DecodeError as error:
-            if start + HEAD_BYTES > len(self._data):
-                error = DecodeError(ErrorCode.TRUNCATED, "the stream ends inside a body")
-            return self._start_fault(error, 1)
+            self._start_fault(cut if start + HEAD_BYTES > len(self._data) else error, 1)
+            return None
+        if size > self._limits.body:
+            limit = self._limits.body
+            large = DecodeError(ErrorCode.LIMIT, f"a body of {size} bytes, over {limit}")
+            self._start_fault(large, 1)
+            return None
+        self._require(size)
+        if start + size > len(self._data):
+            self._start_fault(cut, 1)
+            return None
         frame = _Open(protocol, kind, self._data[start : start + size])
         try:
             frame.content = self._decode(frame.raw, kind)
         except DecodeError as error:
             if error.code is ErrorCode.BODY:  # then its size cannot be trusted either
                 self._spent += size
-                return self._start_fault(error, 1 if self._may_retry() else size)
+                self._start_fault(error, 1 if self._may_retry() else size)
+                return None
             frame.error = error
         return frame
 
@@ -319,7 +323,9 @@ class StreamReader:
             try:
                 complete = read(frame, at)
             except DecodeError as error:
-                return self._drop_frame(frame, error)
+                # The end of the attachments is not known: go on with the next body.
+                self._start_fault(frame.error or error, len(frame.raw))
+                return None
             if complete:
                 return self._end_frame(frame)
 
@@ -416,10 +422,6 @@ class StreamReader:
             return Malformed(frame.error, start, end)
         attached = tuple(frame.groups)
         return Message(frame.protocol, frame.kind, frame.content, frame.raw, attached, start, end)
-
-    def _drop_frame(self, frame: _Open, error: DecodeError) -> None:
-        """Give up on attachments whose end is not known: go on with the next body."""
-        self._start_fault(frame.error or error, len(frame.raw))
 
     def _start_fault(self, error: DecodeError, size: int) -> None:
         """Start to skip, `size` bytes behind the current position at the least."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from keystead.cesr import values
+from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import (
     FirstSeenCouple,
     Group,
@@ -21,7 +22,6 @@ from keystead.cesr.groups import (
     SourceTriple,
     counter_text,
 )
-from keystead.cesr.codes import GroupKind
 from keystead.cesr.indexed import IndexedSignature
 
 
@@ -54,7 +54,7 @@ def _write_root(item: PathSignatures) -> bytes:
     return head.encode() + _write_item(item)
 
 
-def _write_item(item: Item) -> bytes:
+def _write_item(item: Item) -> bytes:  # noqa: PLR0911 - one line for each kind of item
     match item:
         case IndexedSignature():
             return item.text.encode()

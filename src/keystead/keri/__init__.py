@@ -1,0 +1,1 @@
+"""Key event receipt infrastructure (KERI): what events mean and which are valid."""

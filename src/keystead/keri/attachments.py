@@ -126,7 +126,7 @@ def gather(groups: Sequence[Group]) -> Attachments:
     is searched anyway. So are signatures over parts of a body (-J, -K), which KERI has dropped.
     """
     if len(groups) == 1 and groups[0].kind is _SIGNATURES:
-        return Attachments(Claims(groups[0].items))
+        return Attachments(Claims(groups[0].items))  # type: ignore[arg-type] # told by the kind
     items: dict[GroupKind, tuple[Any, ...]] = {}
     for group in groups:
         items[group.kind] = items.get(group.kind, ()) + group.items

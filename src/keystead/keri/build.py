@@ -17,7 +17,7 @@ from keystead.cesr.body import Body
 from keystead.cesr.keys import Aid, Digest, Said, VerificationKey, digest, is_digest_of
 from keystead.cesr.versions import Kind, Protocol
 from keystead.errors import DecodeError, ErrorCode, UsageError, VerificationError
-from keystead.keri import events, messages
+from keystead.keri import messages
 from keystead.keri.events import AnyKeyEvent
 from keystead.keri.keystate import KeyState
 from keystead.keri.messages import Receipt
@@ -198,7 +198,7 @@ def routed(message_type: str, values: Body, *, kind: Kind = Kind.JSON) -> tuple[
         UsageError: other fields than those of the message type.
     """
     labels = messages.FIELDS.get(message_type, ())
-    if labels[3:4] == () or set(values) != set(labels[3:]):
+    if "dt" not in labels or set(values) != set(labels[3:]):
         raise _refused(f"a message {message_type} with the fields {', '.join(values)}")
     fields = {"v": "", "t": message_type, "d": "", **{label: values[label] for label in labels[3:]}}
     return addressing.address(fields, kind)
@@ -224,6 +224,8 @@ def _complete(fields: Body, kind: Kind, labels: Sequence[str] = ("d",)) -> AnyKe
 
 def _check_keys(keys: Keys, current: Sequence[VerificationKey]) -> None:
     signing = [key.text for key in keys.signing_keys]
+    if not signing:
+        raise _refused("an event that sets keys needs a signing key")
     if len(set(signing)) != len(signing):
         raise _refused("a signing key is listed twice")
     if len(set(keys.next_key_digests)) != len(keys.next_key_digests):

@@ -41,6 +41,8 @@ _SEAL = rf'\{{"i":"{_AID}","s":"{_NUMBER}","d":"{_DIGEST}"\}}'
 
 
 _number = partial(int, base=16)
+# Its pattern has told what the texts are.
+_make_seal: Callable[[Any, int, Any], EventSeal] = EventSeal
 
 
 def _texts(value: str) -> tuple[str, ...]:
@@ -54,7 +56,7 @@ def _keys(value: str) -> tuple[VerificationKey, ...]:
 def _seals(value: str) -> tuple[EventSeal, ...]:
     # {"i":"AID","s":"sn","d":"digest"} split at the quotes: twelve parts for each seal.
     parts = value.split('"')
-    return tuple(map(EventSeal, parts[3::12], map(_number, parts[7::12]), parts[11::12]))
+    return tuple(map(_make_seal, parts[3::12], map(_number, parts[7::12]), parts[11::12]))
 
 
 def _list_of(entry: str) -> str:

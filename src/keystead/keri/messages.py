@@ -174,9 +174,19 @@ def parse_message(message: Message, limits: Limits) -> AnyMessage:
     for label in ("r", "rr"):
         if not isinstance(body.get(label, ""), str):
             raise DecodeError(ErrorCode.VALUE, f"{label} is not text")
-    if not isinstance(body["dt"], str) or not DATETIME_PATTERN.fullmatch(body["dt"]):
+    if not _is_time(body["dt"]):
         raise DecodeError(ErrorCode.VALUE, "dt is not a date and time with microseconds and offset")
     return _ROUTED[message_type](message)
+
+
+def _is_time(value: object) -> bool:
+    if not isinstance(value, str) or not DATETIME_PATTERN.fullmatch(value):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:  # the pattern knows no calendar
+        return False
+    return True
 
 
 def _parse_query(message: Message) -> Query | Prod:

@@ -16,4 +16,4 @@ def parse_hex(text: str) -> int | None:
     except ValueError:
         return None
     # Writing it again refuses every other spelling that `int` takes.
-    return number if number <= MAX_ORDINAL and f"{number:x}" == text else None
+    return number if 0 <= number <= MAX_ORDINAL and f"{number:x}" == text else None

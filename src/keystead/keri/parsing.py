@@ -55,7 +55,7 @@ def parse_key_event(body: Body, raw: bytes, limits: Limits) -> AnyKeyEvent:
     """
     message_type = body.get("t")
     labels = FIELDS.get(message_type) if isinstance(message_type, str) else None
-    if labels is None:
+    if labels is None or message_type is None:
         raise DecodeError(ErrorCode.MESSAGE_TYPE, "not a key event")
     check_labels(body, labels)
     values = [_READERS[label](body[label], label, limits) for label in labels[2:]]
@@ -109,15 +109,16 @@ def _rotation_parts(values: Values, raw: bytes) -> tuple[Any, ...]:
 
 def _make_inception(values: Values, raw: bytes) -> Inception:
     event = Inception(*_inception_parts(values, raw))
-    if event.aid != event.said and not digest_code(event.aid):
+    if str(event.aid) != event.said and not digest_code(event.aid):
         _check_basic_prefix(event)
     return event
 
 
 def _make_delegated_inception(values: Values, raw: bytes) -> DelegatedInception:
     *common, delegator = values
-    event = DelegatedInception(*_inception_parts(common, raw), delegator)
-    if event.aid != event.said and not digest_code(event.aid):
+    parts = (*_inception_parts(common, raw), delegator)
+    event = DelegatedInception(*parts)
+    if str(event.aid) != event.said and not digest_code(event.aid):
         raise VerificationError(
             ErrorCode.PREFIX, "a delegated identifier must be a digest of its inception"
         )

@@ -83,7 +83,9 @@ class Threshold(msgspec.Struct, frozen=True, gc=False):
         """The threshold as a message carries it."""
         if not self.clauses:
             return f"{self.number:x}"
-        clauses = [[_weight_field(weight) for weight in clause] for clause in self.clauses]
+        clauses: list[Field] = [
+            [_weight_field(weight) for weight in clause] for clause in self.clauses
+        ]
         return clauses[0] if len(clauses) == 1 else clauses
 
     @property
@@ -136,9 +138,7 @@ def _parse_number(text: str, keys: int) -> Threshold:
     return Threshold(number)
 
 
-def _parse_clause(clause: object) -> tuple[Weight, ...]:
-    if not isinstance(clause, list):
-        raise _malformed()
+def _parse_clause(clause: list[object]) -> tuple[Weight, ...]:
     return tuple(_parse_weight(part) for part in clause)
 
 

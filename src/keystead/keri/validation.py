@@ -18,14 +18,12 @@ from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.escrow import Missing, Want
 from keystead.keri.events import (
     AnyKeyEvent,
-    DelegatedInception,
-    DelegatedRotation,
     Inception,
     Interaction,
     Rotation,
 )
-from keystead.keri.parsing import check_witness_threshold
 from keystead.keri.keystate import AcceptedEvent, Establishment, KeyState
+from keystead.keri.parsing import check_witness_threshold
 from keystead.keri.superseding import Incumbent, Standing, standing
 from keystead.keri.verdicts import (
     Accepted,
@@ -50,7 +48,7 @@ from keystead.keri.verification import (
 from keystead.limits import Limits
 
 
-def judge(
+def judge(  # noqa: PLR0913 - the log, the stand of the validator, and the bounds
     signed: SignedEvent,
     *,
     prior: KeyState | None,
@@ -101,17 +99,14 @@ def judge(
             if allowed is Standing.REFUSED:
                 return _refuse(event, incumbent.accepted, proofs, missing)
             effects = (Superseded(event.sn),)
-        if role in _AWAIT_OTHERS:
-            if establishment.witness_threshold > len(proofs.witness_signatures):
-                missing.add(_missing_receipts(event, establishment, proofs))
-            if event.delegated:
-                missing |= _missing_approval(event, establishment, delegation)
+        if role in _AWAIT_OTHERS and (event.delegated or establishment.witness_threshold):
+            missing |= _missing_from_others(event, establishment, proofs, delegation)
     except VerificationError as error:
         return Rejected(error)
     if missing:
         return _wait(missing, signed, proofs, establishment)
     state = KeyState(
-        event.aid, event.sn, event.said, prior and prior.said, event.message_type, establishment
+        event.aid, event.sn, event.said, event.prior_said, event.message_type, establishment
     )
     if role is _WITNESS:
         effects += (ReceiptDue(),)
@@ -247,10 +242,23 @@ def _missing_signatures(
     return missing
 
 
-def _missing_receipts(event: AnyKeyEvent, establishment: Establishment, proofs: Proofs) -> Missing:
+def _missing_from_others(
+    event: AnyKeyEvent,
+    establishment: Establishment,
+    proofs: Proofs,
+    delegation: DelegationProof | None,
+) -> set[Missing]:
+    """Compare the receipts with the witness threshold, and look for the delegator's seal.
+
+    Raises:
+        VerificationError: the delegator must not delegate.
+    """
+    missing = _missing_approval(event, establishment, delegation) if event.delegated else set()
     have, need = len(proofs.witness_signatures), establishment.witness_threshold
-    detail = f"{have} of {need} receipts"
-    return Missing(Want.RECEIPTS, event.aid, event.sn, event.said, detail=detail)
+    if have < need:
+        detail = f"{have} of {need} receipts"
+        missing.add(Missing(Want.RECEIPTS, event.aid, event.sn, event.said, detail=detail))
+    return missing
 
 
 def _missing_approval(

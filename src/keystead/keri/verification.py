@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from keystead.cesr import indexed
 from keystead.cesr.groups import ReceiptCouple
 from keystead.cesr.indexed import SUITES, IndexedSignature
-from keystead.suites import verify
 from keystead.cesr.keys import Aid, Digest, VerificationKey, is_digest_of, parse_key
-
+from keystead.suites import verify
 
 _FIRST_PLACE = frozenset((0,))
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from keystead.cesr.groups import SignatureGroup, SourceCouple
+from keystead.cesr.groups import SignatureGroup
 from keystead.cesr.keys import Aid
 from keystead.errors import ErrorCode, VerificationError
 from keystead.keri.attachments import Claims, Proofs, SignedEvent
@@ -37,12 +37,10 @@ from keystead.keri.verdicts import (
     Rejected,
     Role,
     Source,
-    Superseded,
     Waits,
 )
 from keystead.limits import Limits
 from keystead.ports import Append, Decision, Extend, KelReader
-
 
 _VALIDATOR: Final = Role.VALIDATOR
 
@@ -90,7 +88,8 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
     release = tuple([held.key for held in waiting]) if waiting else ()
     match verdict:
         case Accepted():
-            proofs, hold = verdict.proofs, ()
+            proofs = verdict.proofs
+            hold: tuple[Held, ...] = ()
             if signed.claims.endorsements:
                 endorsed, hold = _settle(kel, event, signed.claims.endorsements, proofs, context)
                 proofs = proofs.merged(Proofs(endorsements=endorsed))
@@ -99,7 +98,7 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
                 verdict.state,
                 proofs,
                 context.seen_at,
-                delegation and delegation.source,
+                None if delegation is None else delegation.source,
                 bool(verdict.effects) and verdict.supersedes,
             )
             return Decision(verdict, append=append, hold=hold, release=release)

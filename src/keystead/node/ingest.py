@@ -7,6 +7,7 @@ what waited for it is looked at again, one after another, until nothing more cha
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -95,11 +96,7 @@ class EventProcessor:
         try:
             parsed = parse_message(message, self._limits)
             attached = gather(message.groups)
-            work: Sequence[Waiting]
-            if parsed.message_type in FIELDS:  # much faster than asking for the class
-                work = (SignedEvent(cast("AnyKeyEvent", parsed), attached.claims),)
-            else:
-                work = _work(parsed, attached)
+            work = _work(parsed, attached)
         except KeysteadError as error:
             return [Result(None, Rejected(error))]
         context = self._last_context
@@ -121,7 +118,7 @@ class EventProcessor:
         results = []
         for held in list(self.store.due(now - self._limits.held_for)):
             drop = Decision(Rejected(error), release=(held.key,))
-            self.store.advance(held.waiting.log, lambda _, drop=drop: drop)
+            self.store.advance(held.waiting.log, partial(_settled, drop))
             results.append(Result(held.waiting.message, drop.verdict, again=True))
         return results
 
@@ -152,13 +149,18 @@ class EventProcessor:
         return context
 
 
+def _settled(decision: Decision, _kel: KelReader) -> Decision:
+    """Decide what was decided before."""
+    return decision
+
+
 def _work(parsed: AnyMessage, attached: Attachments) -> Sequence[Waiting]:
     """Return what has to be decided for a message."""
     if parsed.message_type in FIELDS:  # much faster than asking for the class
-        return (SignedEvent(parsed, attached.claims),)  # type: ignore[arg-type]
+        return (SignedEvent(cast("AnyKeyEvent", parsed), attached.claims),)
     if isinstance(parsed, Receipt):
         return (WaitingReceipts(parsed.aid, parsed.sn, parsed.said, attached.claims),)
-    return signed_parts(parsed, attached)  # type: ignore[arg-type]
+    return signed_parts(cast("RoutedMessage", parsed), attached)
 
 
 _DECISIONS: dict[type[Waiting], Callable[[KelReader, Any, Context], Decision]] = {

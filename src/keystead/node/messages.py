@@ -114,12 +114,11 @@ def _authority(message: RoutedMessage, payload: bytes) -> Aid | None:
         case Reply():
             return parse_statement(message).authority
         case Exchange(sender=sender, payload=expected):
-            if isinstance(expected, str):
-                # An ESSR payload is attached, and the signed message holds its digest.
-                if not payload or not is_digest_of(expected, payload):
-                    raise VerificationError(
-                        ErrorCode.PAYLOAD, "the attached payload does not match its digest"
-                    )
+            # An ESSR payload is attached, and the signed message holds its digest.
+            if isinstance(expected, str) and not (payload and is_digest_of(expected, payload)):
+                raise VerificationError(
+                    ErrorCode.PAYLOAD, "the attached payload does not match its digest"
+                )
             return sender
         case _:
             return None

@@ -1,0 +1,1 @@
+"""Adapters that keep logs; they implement `ports.EventStore`."""

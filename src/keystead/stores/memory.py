@@ -249,7 +249,8 @@ class MemoryStore:
     def advance(self, aid: Aid, decide: Callable[[KelReader], Decision]) -> Outcome:
         """Run `decide` and apply its outcome."""
         decision = decide(self)
-        accepted, unblocked = None, ()
+        accepted: AcceptedEvent | None = None
+        unblocked: tuple[Held, ...] = ()
         if decision.append is not None:
             log = self._logs.get(aid)
             if log is None:
@@ -264,7 +265,9 @@ class MemoryStore:
             self._keep(decision.evidence)
         for key in decision.release:
             self._escrow.remove(key)
-        evicted = self._escrow.put(*decision.hold) if decision.hold else ()
+        evicted: tuple[tuple[Held, StoreError], ...] = ()
+        if decision.hold:
+            evicted = self._escrow.put(*decision.hold)
         if accepted is not None and self._escrow.entries:
             unblocked = self._escrow.waiting_for(arrived_with(accepted.event))
         return Outcome(decision, accepted, unblocked, evicted)

@@ -1,0 +1,120 @@
+"""`keystead log`: commands on key event logs."""
+
+import gc
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from keystead.cli import report
+from keystead.cli.output import ExitCode, as_json, say, say_error
+from keystead.cli.source import read_chunks
+from keystead.errors import HINTS, DecodeError, ErrorCode, UsageError
+from keystead.node.audit import Audit, LogReport
+from keystead.node.replay import evidence_stream
+from keystead.stores.memory import MemoryStore
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  keystead log verify alice.cesr
+  keystead log verify --json alice.cesr"""
+)
+def log() -> None:
+    """Verify key event logs."""
+
+
+@log.command(
+    epilog="""\b
+Examples:
+  keystead log verify alice.cesr                 every identifier in the file
+  keystead log verify --json alice.cesr          the same for programs
+  curl -s URL | keystead log verify -            a stream as it comes
+  keystead log verify --evidence proof.cesr alice.cesr
+                                                 keep what proves duplicity
+
+\b
+Exit codes: 0 everything was accepted, 3 something is not valid or duplicitous,
+4 something waits for messages that are not in the input.""",
+)
+@click.argument("file", metavar="FILE|-")
+@click.option("--json", "json_output", is_flag=True, help="One JSON object.")
+@click.option(
+    "--evidence",
+    metavar="NEW_FILE",
+    help="Write what proves duplicity, as a stream that anyone can verify.",
+)
+def verify(file: str, *, json_output: bool, evidence: str | None) -> None:
+    """Verify the key event logs in a stream and show who controls each identifier.
+
+    FILE holds a stream of key events and receipts in any order; - is standard input. Registry
+    events and credentials are not verified yet: they are counted.
+    """
+    # A long log keeps a million small objects that all live to the end.
+    gc.set_threshold(100_000, 50, 50)
+    audit = Audit(MemoryStore(), datetime.now(UTC))
+    for piece in read_chunks(file):
+        audit.feed(piece)
+    audit.close()
+    if not audit.read:
+        raise DecodeError(ErrorCode.EMPTY, "the input is empty")
+    reports = list(audit.reports())
+    if json_output:
+        click.echo(as_json(report.as_value(audit, reports)))
+    else:
+        for line in report.lines(audit, reports):
+            click.echo(line)
+    if evidence is not None:
+        _write_evidence(evidence, audit, reports)
+    click.get_current_context().exit(_conclude(audit, reports))
+
+
+def _conclude(audit: Audit, reports: Iterable[LogReport]) -> ExitCode:
+    """Say on stderr what is wrong, the worst first, and return how the command ends."""
+    code = ExitCode.DONE
+    if audit.unchecked:
+        say(f"note: {audit.unchecked} registry events or credentials were not verified")
+    if audit.waiting:
+        hint = "add the missing messages to the input, see 'waits for' above"
+        say_error(f"{audit.waiting} messages wait for others", hint)
+        code = ExitCode.WAITING
+    if audit.overflowed:
+        say_error("too much waited, so messages were dropped", HINTS[ErrorCode.ESCROW_FULL])
+        code = ExitCode.FAILED
+    duplicitous = sum(1 for one in reports if one.duplicity)
+    if duplicitous:
+        hint = "do not trust these identifiers; keep the proof with --evidence NEW_FILE"
+        say_error(f"{duplicitous} identifiers are duplicitous", hint)
+        code = ExitCode.INVALID
+    for problem, count in audit.refused.most_common():
+        if problem is ErrorCode.ESCROW_FULL:
+            continue
+        say_error(f"{count} refused [{problem}]", HINTS[problem])
+        code = ExitCode.INVALID
+    if code is ExitCode.DONE and not audit.accepted and not audit.unchecked:
+        say_error(f"the input holds no key event [{ErrorCode.EMPTY}]", HINTS[ErrorCode.EMPTY])
+        code = ExitCode.INVALID
+    return code
+
+
+def _write_evidence(name: str, audit: Audit, reports: Iterable[LogReport]) -> None:
+    """Write the proofs of duplicity to a new file.
+
+    Raises:
+        UsageError: the file exists or cannot be written (usage.file).
+    """
+    found = [evidence for one in reports for evidence in one.duplicity]
+    if not found:
+        say(f"note: no duplicity was found, so {name} was not written")
+        return
+    try:
+        with Path(name).open("xb") as target:
+            for evidence in found:
+                target.writelines(evidence_stream(audit.store, evidence))
+    except FileExistsError:
+        raise UsageError(ErrorCode.FILE, f"{name} exists; it is not overwritten") from None
+    except OSError as error:
+        raise UsageError(ErrorCode.FILE, f"cannot write {name}: {error.strerror}") from None
+    say(f"wrote evidence of duplicity to {name}")

@@ -1,0 +1,88 @@
+"""Entry point of the `keystead` command. Commands are imported when they are called."""
+
+import importlib
+import sys
+from importlib.metadata import version
+
+import click
+
+from keystead.cli.output import ExitCode, exit_code, say_error
+from keystead.errors import KeysteadError
+
+# Name -> module and attribute of the command, and its line in the help.
+_COMMANDS = {
+    "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
+    "log": ("keystead.cli.log:log", "Verify key event logs."),
+}
+
+
+class _Commands(click.Group):
+    """Subcommands that are imported when they are called, since imports cost time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  keystead log verify alice.cesr            verify every log in a file
+  curl -s URL | keystead log verify -       verify a stream as it comes
+  keystead inspect alice.cesr               show what is in a file
+
+\b
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not valid or duplicitous,
+4 waiting for others, 5 peer unreachable.""",
+)
+@click.version_option(version("keystead"), prog_name="keystead")
+def keystead() -> None:
+    """Keys and identifiers that nobody can take away.
+
+    Every identifier has a log of signed key events that anyone can verify without trusting
+    anyone.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        # Click returns the code of `Context.exit`, or what the command returns: nothing.
+        code = keystead.main(standalone_mode=False) or ExitCode.DONE
+    except KeysteadError as error:
+        say_error(str(error), error.hint)
+        code = exit_code(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = ExitCode.USAGE
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "keystead"
+        say_error(f"{error.format_message()} [usage.argument]", f"see: {path} --help")
+        code = ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        say_error("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read the result has enough; Python must not complain when it flushes.
+        sys.stdout = None
+        sys.exit(ExitCode.FAILED)
+    sys.exit(code)

@@ -1,0 +1,76 @@
+"""Replay: a log as the stream of framed messages that gives the same log elsewhere.
+
+Source: KERI specification, "First Seen Policy"; order of groups as keri 1.x writes them.
+"""
+
+from collections.abc import Iterator
+
+from keystead.cesr.codes import GroupKind
+from keystead.cesr.groups import FirstSeenCouple, Group, Item, ReceiptQuadruple, SourceCouple
+from keystead.cesr.keys import Aid
+from keystead.cesr.writing import write_frame
+from keystead.keri.attachments import Proofs
+from keystead.keri.duplicity import DuplicityEvidence
+from keystead.keri.events import AnyKeyEvent
+from keystead.keri.keystate import AcceptedEvent
+from keystead.ports import EventStore
+
+
+def replay(store: EventStore, aid: Aid, *, first: int = 0) -> Iterator[bytes]:
+    """Give the messages of a log in first-seen order, superseded events included.
+
+    Args:
+        store: where the log is.
+        aid: whose log.
+        first: first-seen number to start at.
+    """
+    for accepted in store.first_seen(aid, first=first):
+        yield replay_event(accepted)
+
+
+def replay_event(accepted: AcceptedEvent) -> bytes:
+    """Return an accepted event with its proofs and its first-seen couple, in one frame."""
+    couple = FirstSeenCouple(accepted.first_seen_number, accepted.first_seen_at)
+    return _message(accepted.event, accepted.proofs, accepted.source, couple)
+
+
+def evidence_stream(store: EventStore, evidence: DuplicityEvidence) -> Iterator[bytes]:
+    """Give a stream that proves duplicity to anybody: the log so far, then the other event.
+
+    The logs of delegators come first, since the identifier's events need their seals.
+    """
+    state = evidence.accepted.state
+    chain = [evidence.aid]
+    delegator = state.establishment.delegator
+    while delegator is not None and delegator not in chain:
+        chain.append(delegator)
+        above = store.key_state(delegator)
+        delegator = None if above is None else above.establishment.delegator
+    for aid in reversed(chain[1:]):
+        yield from replay(store, aid)
+    for accepted in store.first_seen(evidence.aid):
+        if accepted.first_seen_number <= evidence.accepted.first_seen_number:
+            yield replay_event(accepted)
+    yield _message(evidence.other, evidence.proofs)
+
+
+def _message(
+    event: AnyKeyEvent,
+    proofs: Proofs,
+    source: SourceCouple | None = None,
+    couple: FirstSeenCouple | None = None,
+) -> bytes:
+    quadruples = tuple(
+        ReceiptQuadruple(group.aid, group.sn, group.said, signature)
+        for group in proofs.endorsements
+        for signature in group.signatures
+    )
+    listed: list[tuple[GroupKind, tuple[Item, ...]]] = [
+        (GroupKind.CONTROLLER_SIGNATURES, proofs.signatures),
+        (GroupKind.WITNESS_SIGNATURES, proofs.witness_signatures),
+        (GroupKind.SOURCE_COUPLES, () if source is None else (source,)),
+        (GroupKind.RECEIPT_QUADRUPLES, quadruples),
+        (GroupKind.RECEIPT_COUPLES, proofs.couples),
+        (GroupKind.FIRST_SEEN_COUPLES, () if couple is None else (couple,)),
+    ]
+    return event.raw + write_frame(Group(kind, items) for kind, items in listed if items)
