@@ -1,0 +1,56 @@
+# Everything runs in .venv, which the first target that needs it makes. PYTHON may be any from 3.11 on.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+N ?= 100000
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint format bench mutate lock clean
+
+demo: $(VENV)/run.stamp
+	$(BIN)/keystead log verify examples/logs.cesr
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n auto --cov --cov-report=
+	$(BIN)/python -m coverage report --fail-under=90 --skip-covered
+	$(BIN)/python -m coverage report --fail-under=100 --skip-covered \
+	  --include='*/keystead/cesr/*,*/keystead/keri/*,*/keystead/suites.py'
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python bench/run.py
+
+mutate: $(VENV)/dev.stamp
+	$(BIN)/python -m keystead.testing.mutate --count $(N)
+
+# Pins the versions of today with their hashes, for every platform.
+lock: $(VENV)/dev.stamp
+	$(BIN)/uv pip compile -q --upgrade $(LOCK) -o requirements/run.txt requirements/build.in pyproject.toml
+	$(BIN)/uv pip compile -q --upgrade $(LOCK) -o requirements/dev.txt requirements/build.in pyproject.toml --group dev
+
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/run.txt
+	$(PIP) install --no-build-isolation --no-deps -e .
+	touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-build-isolation --no-deps -e .
+	touch $@ $(VENV)/run.stamp

@@ -1,0 +1,281 @@
+"""`keystead log verify` as a process: what it prints and how it ends."""
+
+import json
+import os
+import pty
+import re
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystead.keri.build import Configuration
+from keystead.keri.seals import OtherData
+from keystead.testing.authoring import Author, Signed, witness
+from support.commands import COMMAND, ROOT, keystead
+
+LOGS = ROOT / "examples" / "logs.cesr"
+
+
+def _log(name: str, interactions: int = 2) -> list[Signed]:
+    author = Author(name)
+    return [author.incept(), *(author.interact() for _ in range(interactions))]
+
+
+def _stream(events: list[Signed]) -> bytes:
+    return b"".join(event.framed for event in events)
+
+
+def _verified_json(stream: bytes) -> tuple[int, dict[str, Any]]:
+    done = keystead("log", "verify", "--json", "-", stdin=stream)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_file_of_real_logs_is_verified() -> None:
+    """Every identifier of the example is shown, and the command ends with 0."""
+    done = keystead("log", "verify", LOGS)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert done.stdout.splitlines()[-1] == (
+        b"10 identifiers, 56 events accepted, 0 waiting, 0 duplicitous, 0 refused"
+    )
+    assert len(re.findall(rb"^E\S{43}$", done.stdout, re.MULTILINE)) == 10
+
+
+def test_json_tells_the_same() -> None:
+    """The JSON report has the counts and the state of each identifier."""
+    code, value = _verified_json(_stream(_log("alice")))
+    assert code == 0
+    assert value["accepted"] == 3
+    (alice,) = value["identifiers"]
+    assert alice["state"]["sn"] == "2"
+    assert alice["state"]["signing_threshold"] == "1"
+    assert alice["pending"] == alice["duplicity"] == []
+
+
+def test_an_empty_input_is_not_a_verified_log() -> None:
+    """Nothing to verify is an error, and it says what to check."""
+    done = keystead("log", "verify", "-")
+    assert done.returncode == 3
+    assert b"the input is empty [decode.empty]" in done.stderr
+    assert b"keystead: hint: " in done.stderr
+
+
+def test_a_truncated_log_is_told_from_a_whole_one() -> None:
+    """What came before the cut counts; the cut is named with its place."""
+    stream = _stream(_log("alice"))
+    done = keystead("log", "verify", "-", stdin=stream[:-10])
+    assert done.returncode == 3
+    assert b"2 events accepted" in done.stdout
+    assert b"[decode.truncated]" in done.stderr
+
+
+def test_a_forged_event_is_refused_and_the_rest_waits() -> None:
+    """A changed event is named with its place; what builds on it waits."""
+    first, second, third = _log("alice")
+    forged = second.framed.replace(b'"s":"1"', b'"s":"2"')
+    done = keystead("log", "verify", "-", stdin=first.framed + forged + third.framed)
+    assert done.returncode == 3
+    assert f"at byte {len(first.framed)}: ".encode() in done.stdout
+    assert b"[verify.said]" in done.stderr
+    assert b"waits for an event of the log 1" in done.stdout
+
+
+def test_a_signature_by_another_key_is_refused() -> None:
+    """An event that its controller did not sign is refused."""
+    alice, mallory = Author("alice"), Author("mallory")
+    inception = alice.incept()
+    mallory.incept()
+    event = alice.interact()
+    forged = Signed(event.event, mallory.signatures(event.event.raw))
+    code, value = _verified_json(inception.framed + forged.framed)
+    assert code == 3
+    assert value["refused_by_code"] == {"verify.signature": 1}
+
+
+def test_missing_events_end_with_4() -> None:
+    """A log with a gap is neither valid nor forged: it waits, and says what for."""
+    first, _, third = _log("alice")
+    done = keystead("log", "verify", "-", stdin=first.framed + third.framed)
+    assert done.returncode == 4
+    assert b"waits for an event of the log 1" in done.stdout
+    assert b"1 messages wait for others" in done.stderr
+
+
+def test_missing_receipts_are_counted() -> None:
+    """An event without its witnesses' receipts waits for them."""
+    author = Author("alice", witnesses=[witness("one"), witness("two")])
+    event = author.incept()
+    bare = Signed(event.event, event.signatures)
+    done = keystead("log", "verify", "-", stdin=bare.framed)
+    assert done.returncode == 4
+    assert b"waits for more witness receipts (0 of 2 receipts)" in done.stdout
+
+
+def test_a_delegate_without_its_seal_waits_for_the_delegator() -> None:
+    """A delegated event that its delegator has not sealed is shown as waiting."""
+    boss, clerk = Author("boss"), Author("clerk")
+    top = boss.incept()
+    event = clerk.incept(configuration=Configuration(delegator=boss.aid))
+    done = keystead("log", "verify", "-", stdin=top.framed + event.framed)
+    assert done.returncode == 4
+    assert b"waits for the seal of the delegator" in done.stdout
+
+
+def test_duplicity_is_shown_and_its_evidence_verifies_elsewhere(tmp_path: Path) -> None:
+    """Two signed events at one place end with 3; the evidence file proves it on its own."""
+    author = Author("alice")
+    inception = author.incept()
+    twin = author.fork()
+    one, other = author.interact(), twin.interact(OtherData('"else"'))
+    proof = tmp_path / "proof.cesr"
+    stream = inception.framed + one.framed + other.framed
+    done = keystead("log", "verify", "--evidence", proof, "-", stdin=stream)
+    assert done.returncode == 3
+    assert one.event.said.encode() in done.stdout
+    assert other.event.said.encode() in done.stdout
+    code, value = _verified_json(proof.read_bytes())
+    assert code == 3
+    assert value["duplicitous"] == 1
+
+
+def test_evidence_is_not_written_over_a_file(tmp_path: Path) -> None:
+    """An existing file stays as it is."""
+    author = Author("alice")
+    inception = author.incept()
+    twin = author.fork()
+    stream = inception.framed + author.interact().framed + twin.interact(OtherData("1")).framed
+    target = tmp_path / "kept"
+    target.write_text("kept")
+    done = keystead("log", "verify", "--evidence", target, "-", stdin=stream)
+    assert done.returncode == 2
+    assert b"it is not overwritten [usage.file]" in done.stderr
+    assert target.read_text() == "kept"
+
+
+def test_no_evidence_file_without_duplicity(tmp_path: Path) -> None:
+    """An honest log leaves no evidence file."""
+    target = tmp_path / "none"
+    done = keystead("log", "verify", "--evidence", target, LOGS)
+    assert done.returncode == 0
+    assert b"no duplicity was found" in done.stderr
+    assert not target.exists()
+
+
+def test_a_file_that_is_not_there_is_wrong_usage() -> None:
+    """The path is named, and the hint says what to check."""
+    done = keystead("log", "verify", "nowhere.cesr")
+    assert done.returncode == 2
+    assert b"cannot read nowhere.cesr" in done.stderr
+    assert b"[usage.file]" in done.stderr
+
+
+def test_registry_events_are_counted_not_judged() -> None:
+    """What is not verified yet is said to be so."""
+    author = Author("alice")
+    body = (
+        b'{"v":"KERI10JSON0000ad_","t":"vcp","d":"EF0iBQCVXOEuUwgWfi0ul2T9aMmjTSK3dn6Vw4M1k4rr",'
+        b'"i":"EF0iBQCVXOEuUwgWfi0ul2T9aMmjTSK3dn6Vw4M1k4rr","s":"0","c":[],"bt":"0","b":[],"n":"x"}'
+    )
+    body = body.replace(b"0000ad", f"{len(body):06x}".encode())
+    done = keystead("log", "verify", "-", stdin=author.incept().framed + body)
+    assert done.returncode == 0
+    assert b"1 registry events or credentials were not verified" in done.stderr
+
+
+def test_text_from_outside_cannot_steer_the_terminal() -> None:
+    """Control characters of a stream are escaped in the report."""
+    author = Author("alice")
+    event = author.incept(configuration=Configuration(traits=["\x1b[2J\u202e"]))
+    done = keystead("log", "verify", "-", stdin=event.framed)
+    assert done.returncode == 0
+    assert b"\x1b" not in done.stdout
+    assert b"traits:     \\x1b[2J\\u202e" in done.stdout
+
+
+@pytest.mark.parametrize("size", [100_000_000])
+def test_a_large_file_of_zeros_is_one_clear_fault(size: int, tmp_path: Path) -> None:
+    """100 MB without a message are refused as one piece, in little memory."""
+    zeros = tmp_path / "zeros"
+    with zeros.open("wb") as file:
+        file.truncate(size)
+    done = keystead("log", "verify", zeros)
+    assert done.returncode == 3
+    assert f"refused: {size} bytes at byte 0: no message starts here".encode() in done.stdout
+    assert b"[decode.cold_start]" in done.stderr
+
+
+def test_a_pipe_is_read_without_keeping_it() -> None:
+    """A stream larger than the memory that the command takes is verified from a pipe."""
+    first = Author("alice").incept().framed
+    copies = 128 * 1024 * 1024 // len(first)
+    command = [str(COMMAND), "log", "verify", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        block = first * 1000
+        for _ in range(copies // 1000):
+            child.stdin.write(block)
+        child.stdin.close()
+        shown = child.stdout.read()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    assert b"1 events accepted" in shown
+    assert used.ru_maxrss < 80 * 1024  # KiB
+
+
+def test_progress_goes_to_a_terminal_only(tmp_path: Path) -> None:
+    """A long file shows a bar on a terminal; the result on stdout stays clean."""
+    long = tmp_path / "long.cesr"
+    long.write_bytes(Author("alice").incept().framed * 20_000)
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [str(COMMAND), "log", "verify", str(long)],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        check=True,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 100_000)
+    os.close(ours)
+    assert b"reading" in shown
+    assert b"%" in shown
+    assert b"reading" not in done.stdout
+
+
+def test_help_is_quick_and_has_examples() -> None:
+    """`--help` takes under 150 ms of CPU, best of five, and every command shows examples."""
+    times = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = keystead("--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert done.returncode == 0
+    assert min(times) < 0.150
+    for command in ([], ["inspect"], ["log"], ["log", "verify"]):
+        done = keystead(*command, "--help")
+        assert b"Examples:" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["frob"], ["log", "frob"], ["log", "verify"], ["log"], []])
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    """A mistake on the command line is told on stderr with what to do."""
+    done = keystead(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert b"--help" in done.stderr
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+    """`keystead ... | head -1` prints no Python error."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"{COMMAND}" inspect "{LOGS}" | head -1'],
+        capture_output=True,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
