@@ -1,7 +1,6 @@
 """Mutations of bytes and of attachments: what anybody on the way can do."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -16,20 +15,17 @@ from keystead.cesr.groups import (
     SourceTriple,
 )
 from keystead.cesr.indexed import IndexedSignature
-from keystead.cesr.keys import Aid, Signature, parse_key
-from keystead.keri.events import FIELDS
+from keystead.cesr.keys import Signature, parse_key
 from keystead.suites import Suite
 from keystead.testing.draft import (
     CONTROLLER,
     MALLORY_KEY,
-    MALLORY_WITNESS,
     WITNESS,
     Draft,
     signatures_in,
     with_signatures,
 )
-from keystead.testing.genuine import Fact
-from keystead.testing.scenes import Piece
+from keystead.testing.scenes import MALLORY_WITNESS, Piece
 
 _ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 _COUNTER = re.compile(rb"-[A-Z][A-Za-z0-9_-]{2}")
@@ -68,7 +64,7 @@ def lie_in_counter(draft: Draft) -> None:
     at, piece, _ = draft.pick()
     attached = bytearray(piece.attached)
     if piece.binary:
-        attached[0 : 3] = base64.decode(_lie(draft.random, base64.encode(bytes(attached[:3]))))
+        attached[0:3] = base64.decode(_lie(draft.random, base64.encode(bytes(attached[:3]))))
     else:
         places = [found.start() for found in _COUNTER.finditer(bytes(attached))]
         start = draft.random.choice(places[:2])
@@ -218,9 +214,7 @@ def forge_receipts(draft: Draft) -> None:
         piece = _with(piece, Group(GroupKind.RECEIPT_COUPLES, couples))
     elif choice == 2 and genuine:  # noqa: PLR2004 - the third way: one witness for all
         same = genuine[0][1]
-        forged = [
-            indexed.make(Suite.ED25519, same, n, ondex=n) for n in range(len(witnesses))
-        ]
+        forged = [indexed.make(Suite.ED25519, same, n, ondex=n) for n in range(len(witnesses))]
         couple = ReceiptCouple(parse_key(genuine[0][0]), Signature(Suite.ED25519, same))
         piece = _with(
             with_signatures(piece, WITNESS, forged), Group(GroupKind.RECEIPT_COUPLES, (couple,) * 3)
@@ -241,7 +235,7 @@ def forge_endorsement(draft: Draft) -> None:
     """Sign in the name of an identifier that has a log of its own."""
     at, piece, fact = draft.pick()
     friend = draft.random.choice(list(draft.world.record.facts.values()))
-    aid, sn, said = _place(friend)
+    aid, sn, said = friend.place
     made = tuple(MALLORY_KEY.indexed(piece.raw, n, n) for n in range(len(friend.keys)))
     other = draft.random.choice(sorted(fact.made))[1]
     stale = (indexed.make(Suite.ED25519, other, 0, ondex=0),)
@@ -263,10 +257,12 @@ def forge_seals(draft: Draft) -> None:
     delegates = [one for one in draft.pieces if one.raw in facts and facts[one.raw].delegator]
     needed = draft.random.choice(delegates)
     seal = {label: facts[needed.raw].fields[label] for label in "isd"}
-    sealing = [one for one in draft.pieces if one.raw in facts and seal in facts[one.raw].fields["a"]]
+    sealing = [
+        one for one in draft.pieces if one.raw in facts and seal in facts[one.raw].fields["a"]
+    ]
     draft.pieces[:] = [one for one in draft.pieces if one not in sealing]
     start = facts[draft.pieces[0].raw]
-    aid, sn, said = _place(draft.random.choice([facts[one.raw] for one in sealing] or [start]))
+    aid, sn, said = draft.random.choice([facts[one.raw] for one in sealing] or [start]).place
     claims = draft.random.choice((
         Group(GroupKind.SOURCE_COUPLES, (SourceCouple(sn, said),)),
         Group(GroupKind.SOURCE_TRIPLES, (SourceTriple(aid, sn, said),)),
@@ -283,11 +279,6 @@ def forge_seals(draft: Draft) -> None:
 
 def _with(piece: Piece, group: Group) -> Piece:
     return replace(piece, groups=(*piece.groups, group))
-
-
-def _place(fact: Fact) -> tuple[Aid, int, str]:
-    aid, sn, said = fact.place
-    return Aid(aid), sn, said
 
 
 def change_form(draft: Draft) -> None:

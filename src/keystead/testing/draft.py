@@ -12,7 +12,7 @@ from keystead.cesr.groups import Group
 from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import digest
 from keystead.cesr.versions import Kind
-from keystead.testing.authoring import KeyPair, witness
+from keystead.testing.authoring import KeyPair
 from keystead.testing.genuine import Fact
 from keystead.testing.scenes import MALLORY, Piece, Scene, World
 
@@ -20,7 +20,6 @@ CONTROLLER = GroupKind.CONTROLLER_SIGNATURES
 WITNESS = GroupKind.WITNESS_SIGNATURES
 MALLORY_KEY = KeyPair(f"{MALLORY} 0 0")
 MALLORY_NEXT = KeyPair(f"{MALLORY} 1 0")
-MALLORY_WITNESS = witness(MALLORY)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from fractions import Fraction
 from keystead.cesr import body as bodies
 from keystead.cesr.body import Body
 from keystead.cesr.groups import SignatureGroup
-from keystead.cesr.keys import Aid
+from keystead.cesr.keys import Aid, Digest, Said
 from keystead.cesr.versions import HEAD_BYTES, Kind, read_head
 from keystead.keri import build
 from keystead.keri.attachments import Proofs
@@ -50,9 +50,9 @@ class Fact:
     made: set[tuple[str, bytes]] = field(default_factory=set)
 
     @property
-    def place(self) -> tuple[str, int, str]:
+    def place(self) -> tuple[Aid, int, Said]:
         """Identifier, number and digest."""
-        return self.fields["i"], int(self.fields["s"], 16), self.fields["d"]
+        return Aid(self.fields["i"]), int(self.fields["s"], 16), Digest(self.fields["d"])
 
     @property
     def establishes(self) -> bool:
@@ -102,6 +102,12 @@ class Record:
             fact.made.add((fact.witnesses[one.index], one.raw))
         return fact
 
+    def establishment(self, fact: Fact) -> Fact:
+        """Return the event that set the keys which are in force after an event."""
+        while not fact.establishes:
+            fact = self.by_said[fact.fields["p"]]
+        return fact
+
     def signers(self, fact: Fact) -> list[KeyPair]:
         """Return the key pairs that may sign an event."""
         return [self.pairs[text] for text in fact.keys]
@@ -144,9 +150,7 @@ class Record:
             yield "too few signatures"
         before = self.by_said.get(fact.fields.get("p", ""))
         if fact.establishes and before is not None:
-            last = before
-            while not last.establishes:
-                last = self.by_said[last.fields["p"]]
+            last = self.establishment(before)
             digests = last.fields["n"]
             exposed = {
                 one.ondex

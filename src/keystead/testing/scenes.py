@@ -28,6 +28,7 @@ from keystead.testing.genuine import Record
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MALLORY = "mallory"
+MALLORY_WITNESS = witness(MALLORY)
 _GENERATIONS = 4
 _RECEIPTS = GroupKind.WITNESS_SIGNATURES
 
@@ -290,10 +291,7 @@ def _add_endorsed(world: World) -> None:
 def _mallory(world: World) -> tuple[Piece, ...]:
     """Make a log that seals the events of all delegates."""
     author = world.author(MALLORY)
-    seals = [
-        EventSeal(Aid(aid), sn, said)  # type: ignore[arg-type]
-        for fact in world.record.facts.values()
-        if fact.delegator is not None
-        for aid, sn, said in [fact.place]
-    ]
+    seals = [EventSeal(*one.place) for one in world.record.facts.values() if one.delegator]
+    for fact in world.record.facts.values():  # anybody may watch, and this is her own key
+        fact.made.add((MALLORY_WITNESS.key.text, MALLORY_WITNESS.sign(fact.raw)))
     return world.piece(author.incept()), world.piece(author.interact(*seals))
