@@ -33,9 +33,7 @@ def _joined(r: int, s: int) -> bytes:
 
 
 SMALL_ORDER = [encoding for point in edwards.TORSION for encoding in edwards.encodings(point)]
-NON_CANONICAL = [
-    encoding for point in edwards.TORSION for encoding in edwards.encodings(point)[1:]
-]
+NON_CANONICAL = [encoding for point in edwards.TORSION for encoding in edwards.encodings(point)[1:]]
 
 
 def _message_for(r: bytes, key: bytes, *, multiple_of: int, rest: int = 0) -> bytes:
@@ -113,9 +111,7 @@ def test_a_changed_bit_does_not_verify(suite: Suite, place: int) -> None:
     """Every byte of a signature counts."""
     signature = bytearray(suites.sign(suite, SEED, MESSAGE))
     signature[place] ^= 1
-    assert not suites.verify(
-        suite, suites.public_key(suite, SEED), bytes(signature), MESSAGE
-    )
+    assert not suites.verify(suite, suites.public_key(suite, SEED), bytes(signature), MESSAGE)
 
 
 @pytest.mark.parametrize("suite", SIGNING)

@@ -203,7 +203,10 @@ class Cursor(msgspec.Struct, gc=False):
         primitive = self.primitive()
         if primitive.code not in codes.BASE64_STRING_CODES:
             raise DecodeError(ErrorCode.GROUP, f"code {primitive.code} is no path")
-        return values.base64_string_of(primitive)
+        path = values.base64_string_of(primitive)
+        if values.base64_string(path).raw != primitive.raw:
+            raise DecodeError(ErrorCode.BAD_ENCODING, "pad bits of a path are not zero")
+        return path
 
     def byte_string(self) -> bytes:
         """Read a byte string."""
@@ -386,9 +389,9 @@ def _small_counter(head: bytes) -> tuple[CounterRow, int] | None:
 
 
 def _measure_counter(text: bytes, start: int) -> tuple[CounterRow, int]:
-    if start >= len(text):
-        raise primitives.truncated("a count code")
     selector = text[start : start + 2].decode("latin-1")
+    if selector in {"", "-"}:
+        raise primitives.truncated("a count code")
     hard = codes.COUNTER_HARD_SIZES.get(selector[1:]) if selector[0] == "-" else None
     code = text[start : start + (hard or 2)].decode("latin-1")
     if hard is not None and len(code) < hard:
@@ -497,14 +500,16 @@ def _read_path_signatures(
     Two forms are about: `count` times a path and a group of signatures, and one root path in
     front of `count` groups of the first form. What follows the first path tells.
     """
-    items = []
+    items: list[PathSignatures] = []
     for _ in range(count):
         path = cursor.path()
         row, inner = cursor.counter()
-        if row.kind is GroupKind.PATH_SIGNATURES:
+        if row.kind is GroupKind.PATH_SIGNATURES and not items:
             nested = [read_group(cursor, row, inner, limits, level + 1)]
             for _ in range(count - 1):
                 row, inner = cursor.counter()
+                if row.kind is not GroupKind.PATH_SIGNATURES:
+                    raise DecodeError(ErrorCode.GROUP, f"{row.code} where -J must follow")
                 nested.append(read_group(cursor, row, inner, limits, level + 1))
             return (PathSignatures(path, tuple(nested)),)
         if row.kind not in _PATH_SIGNATURE_KINDS:

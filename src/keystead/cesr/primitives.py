@@ -174,7 +174,7 @@ def _material(text: bytes, start: int, end: int, row: PrimitiveRow) -> bytes:
     pad = (len(row.code) + row.soft) % 4
     padded = base64.decode(b"A" * pad + text[start:end])
     zeros = pad + row.lead
-    if any(padded[:zeros]):
+    if padded[:zeros] != bytes(zeros):  # or lead bytes in material of no size
         raise DecodeError(ErrorCode.BAD_ENCODING, "pad bits or lead bytes are not zero")
     return padded[zeros:]
 

@@ -39,19 +39,20 @@ def write_frame(groups: Iterable[Group]) -> bytes:
 def _write_group(group: Group) -> bytes:
     if group.kind is GroupKind.PATHED_MATERIAL:
         return b"".join(_counted(group.kind, _write_item(item)) for item in group.items)
-    if group.kind is GroupKind.ROOT_PATH_SIGNATURES:
-        return b"".join(_write_root(item) for item in group.items if type(item) is PathSignatures)
     inner = b"".join(map(_write_item, group.items))
-    return counter_text(group.kind, len(group.items)).encode() + inner
+    return counter_text(group.kind, _count(group.items)).encode() + inner
+
+
+def _count(items: tuple[Item, ...]) -> int:
+    match items:
+        case (PathSignatures(_, (Group(GroupKind.PATH_SIGNATURES), *_) as below),):
+            return len(below)  # a root path in front: the groups behind it are counted
+        case _:
+            return len(items)
 
 
 def _counted(kind: GroupKind, inner: bytes) -> bytes:
     return counter_text(kind, len(inner) // 4).encode() + inner
-
-
-def _write_root(item: PathSignatures) -> bytes:
-    head = counter_text(GroupKind.ROOT_PATH_SIGNATURES, len(item.groups))
-    return head.encode() + _write_item(item)
 
 
 def _write_item(item: Item) -> bytes:  # noqa: PLR0911 - one line for each kind of item
