@@ -126,15 +126,14 @@ def _split_trunks(expect: Json) -> tuple[Json, Json]:
     keri lists the last event that it accepted at each place. Behind the end of the trunk these
     are events of a superseded branch.
     """
-    trunks, superseded = {}, {}
+    trunks = {}
+    superseded = {aid: list(lost) for aid, lost in expect.get("superseded", {}).items()}
     for aid, listed in expect["kel"].items():
         length = int(expect["states"][aid]["s"], 16) + 1 if aid in expect["states"] else len(listed)
         trunks[aid] = listed[:length]
-        lost = [[f"{sn:x}", said] for sn, said in enumerate(listed) if sn >= length]
-        lost += expect.get("superseded", {}).get(aid, [])
-        if lost:
-            superseded[aid] = sorted(lost)
-    return trunks, superseded
+        for sn, said in enumerate(listed[length:], length):
+            superseded.setdefault(aid, []).append([f"{sn:x}", said])
+    return trunks, {aid: sorted(lost) for aid, lost in superseded.items()}
 
 
 def _same_field(label: str, wanted: Any, ours: Any) -> bool:  # noqa: ANN401

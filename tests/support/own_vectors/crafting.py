@@ -49,6 +49,7 @@ class Frame:
         final: `accepted`, `dropped`, `incomplete`, `escrowed:` with the kind, or `copy` for a
             copy of an accepted event and `garbage` for what is no message.
         reason: class of the fault, from the README of the vectors.
+        receiptors: others than witnesses whose receipts wait with the event.
     """
 
     raw: bytes
@@ -56,6 +57,7 @@ class Frame:
     said: str = ""
     final: str = "accepted"
     reason: str = ""
+    receiptors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,11 @@ def expectation(feeds: Sequence[Sequence[Frame]]) -> Json:
                 _advance(states, logs, json.loads(one.body))
             if one.final.startswith("escrowed:"):
                 kind = one.final.removeprefix("escrowed:")
-                escrows.append({"kind": kind, **_place_of(json.loads(one.body))})
+                where = _place_of(json.loads(one.body))
+                escrows.append({"kind": kind, **where})
+                for receiptor in one.receiptors:
+                    other = {"kind": "unverified-receipt-nontrans", **where}
+                    escrows.append({**other, "receiptor": receiptor})
     return {
         "events": events, "states": states, "kel": logs, "superseded": {}, "first_seen": {},
         "escrows": escrows,
@@ -277,7 +283,8 @@ def _advance(states: dict[str, Json], logs: dict[str, list[str]], event: Json) -
         kept = ("kt", "k", "nt", "n", "bt", "b", "c", "ee", "di")
         states[aid] = state | {label: before[label] for label in kept}
         return
-    removed, added = event.get("br", []), event.get("ba", event.get("b", []))
+    removed = event.get("br", [])
+    added = event["ba"] if "ba" in event else event["b"]
     witnesses = [one for one in before["b"] if one not in removed]
     witnesses += [one for one in added if one not in witnesses]
     inception = "b" in event

@@ -57,9 +57,7 @@ def _signed_twice() -> Iterator[Case]:
         ("signature-under-a-and-b", (plain, current), "one signature under the codes A and B"),
         ("signature-under-a-and-2a", (plain, big(plain)), "one signature under the codes A and 2A"),
     ):
-        few = Frame(
-            raw + group("-A", pair), raw, event.event.said, f"escrowed:{_FEW[0]}", _FEW[1]
-        )
+        few = Frame(raw + group("-A", pair), raw, event.event.said, f"escrowed:{_FEW[0]}", _FEW[1])
         yield Case(f"signing-{name}", f"2 of 2 signing keys: {title}", _after(few))
 
 

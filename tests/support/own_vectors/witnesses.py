@@ -99,15 +99,13 @@ def _bad_rotations() -> Iterator[Case]:
     for name, title, edit, receipts in changes:
         bad = altered(event, edit)
         refused = dropped(bad, _rotation(author, bad, receipts), "bad-witness-config")
-        yield Case(
-            f"rot-{name}", f"rot: {title}", [[*start, refused, good(event), bystander()]]
-        )
+        yield Case(f"rot-{name}", f"rot: {title}", [[*start, refused, good(event), bystander()]])
 
 
 def _odd_but_good() -> Iterator[Case]:
     """KERI, "Backer add list": "except for any AIDs that already appear" in the list."""
     author, start, event = _rotated()
-    first, second, third, fourth, _ = _AIDS
+    first, _, third, fourth, _ = _AIDS
     changes: list[tuple[str, str, Edit, list[KeyPair]]] = [
         (
             "ba-already-there",
@@ -134,9 +132,7 @@ def _odd_but_good() -> Iterator[Case]:
         attached = signatures(odd.raw, author.pairs(1))
         if receipts:
             attached += signatures(odd.raw, receipts, "-B")
-        yield Case(
-            f"rot-{name}", f"rot: {title}", [[*start, accepted(odd, attached), bystander()]]
-        )
+        yield Case(f"rot-{name}", f"rot: {title}", [[*start, accepted(odd, attached), bystander()]])
 
 
 def _missing_receipts() -> Iterator[Case]:
@@ -173,9 +169,9 @@ def _missing_receipts() -> Iterator[Case]:
         ),
     ):
         reason = "missing-witness-receipts"
-        short = Frame(
-            raw + controller + attached, raw, said, "escrowed:partial-witness", reason
-        )
+        others = (outsider.aid,) if name == "outsider" else ()
+        message = raw + controller + attached
+        short = Frame(message, raw, said, "escrowed:partial-witness", reason, others)
         yield Case(f"receipts-{name}", f"icp with bt 2: {title}", [[short, bystander()]])
         late = Frame(short.raw, raw, said, "accepted")
         copy = Frame(event.framed, raw, said, "copy")
