@@ -1,0 +1,259 @@
+"""Signed statements in replies."""
+
+from typing import Any
+
+import pytest
+from support.logs import DIGEST, STAMP, parsed, routed
+
+from keystead.cesr.keys import Aid
+from keystead.errors import DecodeError, ErrorCode, VerificationError
+from keystead.keri.attachments import Proofs
+from keystead.keri.build import Configuration
+from keystead.keri.messages import Reply
+from keystead.keri.routed import (
+    ROLES,
+    SCHEMES,
+    EndRole,
+    KeyStateNotice,
+    Location,
+    Record,
+    Statement,
+    Watched,
+    is_later,
+    parse_statement,
+    state_fields,
+)
+from keystead.testing.authoring import Author, KeyPair, witness
+
+CID, EID, OID = (KeyPair(name).aid for name in ("controller", "endpoint", "observed"))
+AUTHOR = Author("any", witnesses=[witness("a")])
+AUTHOR.incept(configuration=Configuration(("EO",)))
+NOTICE = state_fields(AUTHOR.state, 0, STAMP)
+
+
+def _reply(route: str, attributes: dict[str, Any], stamp: str = STAMP) -> Reply:
+    reply = parsed(routed("rpy", r=route, a=attributes, dt=stamp))
+    assert isinstance(reply, Reply)
+    return reply
+
+
+END: dict[str, Any] = {"cid": CID, "role": "watcher", "eid": EID}
+LOC: dict[str, Any] = {"eid": EID, "scheme": "http", "url": "http://localhost:1/x"}
+WATCHED: dict[str, Any] = {"cid": CID, "oid": OID, "oobi": "http://localhost:1/oobi"}
+STATEMENTS: list[tuple[str, dict[str, Any], Statement, Aid, tuple[str, ...]]] = [
+    # route, attributes, statement, who must sign, key of the record
+    (
+        "/end/role/add",
+        END,
+        EndRole(CID, "watcher", EID, allowed=True),
+        CID,
+        ("end", CID, "watcher", EID),
+    ),
+    (
+        "/end/role/cut",
+        END,
+        EndRole(CID, "watcher", EID, allowed=False),
+        CID,
+        ("end", CID, "watcher", EID),
+    ),
+    ("/loc/scheme", LOC, Location(EID, "http", LOC["url"]), EID, ("loc", EID, "http")),
+    (
+        "/loc/scheme",
+        LOC | {"url": ""},
+        Location(EID, "http", ""),
+        EID,
+        ("loc", EID, "http"),
+    ),
+    (
+        f"/ksn/{CID}",
+        NOTICE,
+        KeyStateNotice(CID, AUTHOR.aid, 0, AUTHOR.state.said, NOTICE),
+        CID,
+        ("ksn", AUTHOR.aid, CID),
+    ),
+    (
+        f"/watcher/{EID}/add",
+        WATCHED,
+        Watched(CID, EID, OID, enabled=True, oobi=WATCHED["oobi"]),
+        CID,
+        ("watched", CID, EID, OID),
+    ),
+    (
+        f"/watcher/{EID}/cut",
+        {"cid": CID, "oid": OID},
+        Watched(CID, EID, OID, enabled=False, oobi=""),
+        CID,
+        ("watched", CID, EID, OID),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("route", "attributes", "statement"),
+    [(route, attributes, statement) for route, attributes, statement, _, _ in STATEMENTS],
+)
+def test_route_decides_the_statement(
+    route: str, attributes: dict[str, Any], statement: Statement
+) -> None:
+    """A reply states what its route says, with its attributes."""
+    assert parse_statement(_reply(route, attributes)) == statement
+
+
+@pytest.mark.parametrize(
+    ("statement", "authority", "key"),
+    [(statement, authority, key) for _, _, statement, authority, key in STATEMENTS],
+)
+def test_statement_has_an_authority_and_a_key(
+    statement: Statement, authority: Aid, key: tuple[str, ...]
+) -> None:
+    """A statement tells who must have signed it, and what a later one replaces."""
+    assert (statement.authority, statement.key) == (authority, key)
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_role_is_known(role: str) -> None:
+    """Every role of the specification is known."""
+    statement = parse_statement(_reply("/end/role/add", END | {"role": role}))
+    assert isinstance(statement, EndRole)
+    assert statement.role == role
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_scheme_is_known(scheme: str) -> None:
+    """Every scheme is known."""
+    url = f"{scheme}://localhost:1"
+    statement = parse_statement(_reply("/loc/scheme", LOC | {"scheme": scheme, "url": url}))
+    assert isinstance(statement, Location)
+    assert statement.scheme == scheme
+
+
+@pytest.mark.parametrize(
+    "route",
+    ["", "/end/role", "/end/role/", "/end/role/xyz", "/loc/scheme/", "/ksn", "/ksn/", "/ksn/a/b",
+     "/watcher/add", "x/loc/scheme", "/introduce"],
+)  # fmt: skip
+def test_unknown_route_is_refused(route: str) -> None:
+    """A reply to a route without meaning states nothing."""
+    with pytest.raises(VerificationError) as caught:
+        parse_statement(_reply(route, END))
+    assert caught.value.code is ErrorCode.ROUTE
+
+
+def _without(attributes: dict[str, Any], label: str) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key != label}
+
+
+@pytest.mark.parametrize(
+    ("route", "attributes", "code"),
+    [
+        *(("/end/role/add", _without(END, label), ErrorCode.FIELDS) for label in END),
+        *(("/end/role/add", END | {label: 1}, ErrorCode.VALUE) for label in END),
+        ("/end/role/add", END | {"role": "king"}, ErrorCode.VALUE),
+        ("/end/role/add", END | {"cid": "nobody"}, ErrorCode.VALUE),
+        ("/end/role/cut", END | {"eid": "nobody"}, ErrorCode.VALUE),
+        *(("/loc/scheme", _without(LOC, label), ErrorCode.FIELDS) for label in LOC),
+        *(("/loc/scheme", LOC | {label: None}, ErrorCode.VALUE) for label in LOC),
+        ("/loc/scheme", LOC | {"eid": "nobody"}, ErrorCode.VALUE),
+        ("/loc/scheme", LOC | {"scheme": "ftp"}, ErrorCode.VALUE),
+        ("/loc/scheme", LOC | {"url": "https://localhost"}, ErrorCode.VALUE),
+        ("/loc/scheme", LOC | {"url": "http://[::1"}, ErrorCode.VALUE),
+        ("/ksn/nobody", NOTICE, ErrorCode.VALUE),
+        *((f"/ksn/{CID}", _without(NOTICE, label), ErrorCode.FIELDS) for label in NOTICE),
+        (f"/ksn/{CID}", NOTICE | {"x": ""}, ErrorCode.FIELDS),
+        (f"/ksn/{CID}", NOTICE | {"i": "nobody"}, ErrorCode.VALUE),
+        (f"/ksn/{CID}", NOTICE | {"s": 0}, ErrorCode.VALUE),
+        (f"/ksn/{CID}", NOTICE | {"d": CID}, ErrorCode.VALUE),
+        ("/watcher/nobody/add", WATCHED, ErrorCode.VALUE),
+        (f"/watcher/{EID}/add", _without(WATCHED, "cid"), ErrorCode.FIELDS),
+        (f"/watcher/{EID}/add", _without(WATCHED, "oid"), ErrorCode.FIELDS),
+        (f"/watcher/{EID}/add", WATCHED | {"cid": "nobody"}, ErrorCode.VALUE),
+        (f"/watcher/{EID}/add", WATCHED | {"oid": "nobody"}, ErrorCode.VALUE),
+        (f"/watcher/{EID}/add", WATCHED | {"oobi": 1}, ErrorCode.VALUE),
+    ],
+)
+def test_malformed_attributes_are_refused(
+    route: str, attributes: dict[str, Any], code: ErrorCode
+) -> None:
+    """Every attribute of a statement is checked."""
+    with pytest.raises(DecodeError) as caught:
+        parse_statement(_reply(route, attributes))
+    assert caught.value.code is code
+
+
+def _record(signer_sn: int | None, stamp: str) -> Record:
+    reply = _reply("/end/role/add", END, stamp)
+    return Record(parse_statement(reply), reply, signer_sn, Proofs())
+
+
+EARLY = "2026-01-02T03:04:05.000000+00:00"
+LATE = "2026-01-02T03:04:05.000001+00:00"
+EARLY_ELSEWHERE = "2026-01-02T04:04:05.000000+01:00"
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "later"),
+    [
+        ((None, LATE), (None, EARLY), True),
+        ((None, EARLY), (None, EARLY), False),
+        ((None, EARLY), (None, LATE), False),
+        ((None, EARLY_ELSEWHERE), (None, EARLY), False),
+        ((None, LATE), (None, EARLY_ELSEWHERE), True),
+        ((0, LATE), (0, EARLY), True),
+        ((2, EARLY), (2, LATE), False),
+        ((2, EARLY), (0, LATE), True),
+        ((0, LATE), (2, EARLY), False),
+    ],
+)
+def test_better_statement_replaces(
+    new: tuple[int | None, str], old: tuple[int | None, str], *, later: bool
+) -> None:
+    """A later key state wins; under the same one, a later instant wins."""
+    assert is_later(_record(*new), _record(*old)) is later
+
+
+def test_record_is_kept_under_the_key_of_its_statement() -> None:
+    """A record replaces the one of the same key."""
+    assert _record(0, EARLY).key == ("end", CID, "watcher", EID)
+
+
+def test_notice_holds_the_key_state() -> None:
+    """The attributes of a notice are the fields of the key state."""
+    last = AUTHOR.state.establishment
+    assert NOTICE == {
+        "vn": [1, 0],
+        "i": AUTHOR.aid,
+        "s": "0",
+        "p": "",
+        "d": AUTHOR.state.said,
+        "f": "0",
+        "dt": STAMP,
+        "et": "icp",
+        "kt": "1",
+        "k": [last.signing_keys[0].text],
+        "nt": "1",
+        "n": list(last.next_key_digests),
+        "bt": "1",
+        "b": [witness("a").aid],
+        "c": ["EO"],
+        "ee": {"s": "0", "d": AUTHOR.state.said, "br": [], "ba": []},
+        "di": "",
+    }
+
+
+def test_notice_of_a_later_state_names_the_events() -> None:
+    """Prior event and latest establishment event are in the notice."""
+    author = Author("later")
+    inception = author.incept().event
+    author.rotate()
+    interaction = author.interact().event
+    fields = state_fields(author.state, 10, STAMP)
+    assert (fields["s"], fields["f"], fields["d"]) == ("2", "a", interaction.said)
+    assert fields["p"] == fields["ee"]["d"] != inception.said
+    assert fields["ee"]["s"] == "1"
+
+
+def test_notice_names_the_delegator() -> None:
+    """The delegator of a delegated identifier is in the notice."""
+    author = Author("delegate")
+    author.incept(configuration=Configuration(delegator=Aid(DIGEST)))
+    assert state_fields(author.state, 0, STAMP)["di"] == DIGEST
