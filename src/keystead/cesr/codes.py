@@ -79,6 +79,9 @@ class GroupKind(Enum):
     ESSR_PAYLOAD = "ESSR payload"
     GENUS_VERSION = "genus and version"
 
+    # Members are compared by identity; the hash that Enum defines takes 0.25 µs.
+    __hash__ = object.__hash__
+
 
 class CounterRow(NamedTuple):
     """How one count code is laid out.

@@ -18,7 +18,7 @@ from keystead.errors import ErrorCode, KeysteadError, VerificationError
 from keystead.keri import forms
 from keystead.keri.attachments import Attachments, SignedEvent, gather
 from keystead.keri.escrow import Held, Waiting, WaitingMessage, WaitingReceipts
-from keystead.keri.events import FIELDS, AnyKeyEvent
+from keystead.keri.events import FIELDS
 from keystead.keri.messages import AnyMessage, Receipt, RoutedMessage, parse_message
 from keystead.keri.verdicts import Rejected, RoutedVerdict, Source, Verdict
 from keystead.limits import DEFAULT_LIMITS, Limits
@@ -96,7 +96,11 @@ class EventProcessor:
         try:
             parsed = parse_message(message, self._limits)
             attached = gather(message.groups)
-            work = _work(parsed, attached)
+            work: Sequence[Waiting]
+            if parsed.message_type in FIELDS:  # much faster than asking for the class
+                work = (SignedEvent(parsed, attached.claims),)  # type: ignore[arg-type] # as told
+            else:
+                work = _work(parsed, attached)
         except KeysteadError as error:
             return [Result(None, Rejected(error))]
         context = self._last_context
@@ -155,9 +159,7 @@ def _settled(decision: Decision, _kel: KelReader) -> Decision:
 
 
 def _work(parsed: AnyMessage, attached: Attachments) -> Sequence[Waiting]:
-    """Return what has to be decided for a message."""
-    if parsed.message_type in FIELDS:  # much faster than asking for the class
-        return (SignedEvent(cast("AnyKeyEvent", parsed), attached.claims),)
+    """Return what has to be decided for a message that is no key event."""
     if isinstance(parsed, Receipt):
         return (WaitingReceipts(parsed.aid, parsed.sn, parsed.said, attached.claims),)
     return signed_parts(cast("RoutedMessage", parsed), attached)
