@@ -1,7 +1,6 @@
 """Attachments, sorted by what they claim."""
 
 import pytest
-from support.logs import DIGEST, STAMP, group, signatures
 
 from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import (
@@ -17,6 +16,7 @@ from keystead.cesr.groups import (
 )
 from keystead.keri.attachments import Attachments, Claims, Proofs, SignedEvent, gather
 from keystead.testing.authoring import Author, KeyPair, witness
+from support.logs import DIGEST, STAMP, group, signatures
 
 AUTHOR = Author("any", keys=2)
 EVENT = AUTHOR.incept().event

@@ -1,12 +1,11 @@
 """What approves a delegated event."""
 
-from support.logs import DIGEST, pairs, plan
-
 from keystead.cesr.groups import SourceCouple
 from keystead.keri import build
 from keystead.keri.delegation import DelegationProof, place_of_seal, seal_of
 from keystead.keri.seals import DigestSeal, EventSeal
 from keystead.testing.authoring import Author
+from support.logs import DIGEST, pairs, plan
 
 DELEGATOR = Author("delegator")
 DELEGATOR.incept()

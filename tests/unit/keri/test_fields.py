@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.logs import DIGEST
 
 from keystead.errors import DecodeError, ErrorCode
 from keystead.keri.fields import (
@@ -17,6 +16,7 @@ from keystead.keri.fields import (
     parse_texts,
 )
 from keystead.testing.authoring import KeyPair
+from support.logs import DIGEST
 
 KEY = KeyPair("any").key.text
 LABELS = ("v", "t")
@@ -74,7 +74,7 @@ def test_malformed_value_is_refused(
     parse: Callable[[object, str], Any], field: object, code: ErrorCode
 ) -> None:
     """A field of another form is an error that names it."""
-    with pytest.raises(DecodeError, match="^x ") as caught:
+    with pytest.raises(DecodeError, match=r"^x ") as caught:
         parse(field, "x")
     assert caught.value.code is code
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.logs import DIGEST, pairs, plan, remade, signatures, state_after, witnessed_by
 
 from keystead.cesr import body as bodies
 from keystead.cesr.keys import Aid, digest
@@ -17,12 +16,14 @@ from keystead.errors import DecodeError, ErrorCode, VerificationError
 from keystead.keri import build, forms
 from keystead.keri.build import Configuration, Witnesses
 from keystead.keri.events import FIELDS, AnyKeyEvent
+from keystead.keri.keystate import KeyState
 from keystead.keri.messages import parse_message
 from keystead.keri.parsing import parse_key_event
 from keystead.keri.seals import DigestSeal, EventSeal, Seal
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.suites import Suite
 from keystead.testing.authoring import Author, KeyPair, witness
+from support.logs import DIGEST, pairs, plan, remade, signatures, state_after, witnessed_by
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 WITNESSES = [witness("a"), witness("b"), witness("c")]
@@ -164,7 +165,7 @@ def test_long_event_takes_the_general_way() -> None:
     assert _by_form(raw) == _generally(raw)
 
 
-def _state() -> "build.KeyState":
+def _state() -> KeyState:
     author = Author("any")
     author.incept()
     return author.state

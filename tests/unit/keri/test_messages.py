@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.logs import DIGEST, STAMP, framed, pairs, parsed, plan, raw_of, routed
 
 from keystead.cesr import body as bodies
 from keystead.cesr import said as addressing
@@ -26,6 +25,7 @@ from keystead.keri.messages import (
 )
 from keystead.limits import DEFAULT_LIMITS
 from keystead.testing.authoring import KeyPair
+from support.logs import DIGEST, STAMP, framed, pairs, parsed, plan, raw_of, routed
 
 AID = KeyPair("any").aid
 OTHER = KeyPair("other").aid

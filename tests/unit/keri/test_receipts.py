@@ -1,7 +1,6 @@
 """Signatures by other transferable identifiers."""
 
 import pytest
-from support.logs import DIGEST
 
 from keystead.cesr.groups import SignatureGroup
 from keystead.cesr.keys import Said
@@ -10,6 +9,7 @@ from keystead.keri.attachments import Proofs
 from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.receipts import Signed, check_signatures, signer_keys
 from keystead.testing.authoring import Author, KeyPair
+from support.logs import DIGEST
 
 RAW = b"what is signed"
 SIGNER = Author("signer", keys=3, threshold="2")

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from support.logs import DIGEST, STAMP, parsed, routed
 
 from keystead.cesr.keys import Aid
 from keystead.errors import DecodeError, ErrorCode, VerificationError
@@ -24,6 +23,7 @@ from keystead.keri.routed import (
     state_fields,
 )
 from keystead.testing.authoring import Author, KeyPair, witness
+from support.logs import DIGEST, STAMP, parsed, routed
 
 CID, EID, OID = (KeyPair(name).aid for name in ("controller", "endpoint", "observed"))
 AUTHOR = Author("any", witnesses=[witness("a")])
@@ -219,7 +219,7 @@ def test_record_is_kept_under_the_key_of_its_statement() -> None:
 def test_notice_holds_the_key_state() -> None:
     """The attributes of a notice are the fields of the key state."""
     last = AUTHOR.state.establishment
-    assert NOTICE == {
+    assert {
         "vn": [1, 0],
         "i": AUTHOR.aid,
         "s": "0",
@@ -237,7 +237,7 @@ def test_notice_holds_the_key_state() -> None:
         "c": ["EO"],
         "ee": {"s": "0", "d": AUTHOR.state.said, "br": [], "ba": []},
         "di": "",
-    }
+    } == NOTICE
 
 
 def test_notice_of_a_later_state_names_the_events() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.logs import DIGEST
 
 from keystead.cesr.keys import Aid
 from keystead.keri.seals import (
@@ -22,6 +21,7 @@ from keystead.keri.seals import (
     parse_seal,
 )
 from keystead.testing.authoring import KeyPair
+from support.logs import DIGEST
 
 AID = Aid(KeyPair("any").key.text)
 

@@ -1,7 +1,5 @@
 """The rules for superseding recovery, one by one."""
 
-from support.logs import DIGEST, pairs, plan, signatures, state_after
-
 from keystead.cesr.keys import Aid
 from keystead.keri import build
 from keystead.keri.attachments import Proofs
@@ -12,6 +10,7 @@ from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.seals import DigestSeal
 from keystead.keri.superseding import Incumbent, Standing, standing
 from keystead.testing.authoring import Author
+from support.logs import DIGEST, pairs, plan, signatures, state_after
 
 FIRST, SECOND, THIRD = pairs("first", 1), pairs("second", 1), pairs("third", 1)
 INCEPTION = build.incept(plan(FIRST, "1", SECOND, "1"))

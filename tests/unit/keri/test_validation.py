@@ -1,20 +1,6 @@
 """The verdict on one event, step by step."""
 
 import pytest
-from support.logs import (
-    DIGEST,
-    code_of,
-    judged,
-    judged_again,
-    missing_of,
-    pairs,
-    parse_raw,
-    plan,
-    remade,
-    signatures,
-    state_after,
-    witnessed_by,
-)
 
 from keystead.cesr.groups import SignatureGroup
 from keystead.cesr.indexed import IndexedSignature
@@ -42,6 +28,20 @@ from keystead.keri.verdicts import (
 )
 from keystead.limits import Limits
 from keystead.testing.authoring import Author, KeyPair, witness
+from support.logs import (
+    DIGEST,
+    code_of,
+    judged,
+    judged_again,
+    missing_of,
+    pairs,
+    parse_raw,
+    plan,
+    remade,
+    signatures,
+    state_after,
+    witnessed_by,
+)
 
 FIRST, SECOND, THIRD = pairs("first", 3), pairs("second", 3), pairs("third", 3)
 WITNESSES = [witness("a"), witness("b"), witness("c")]
@@ -174,9 +174,7 @@ def test_known_event_is_a_duplicate() -> None:
     """A copy of an accepted event adds only signatures that the log does not hold."""
     one, two, three = signatures(INCEPTION, FIRST)
     accepted = _accepted(INCEPTION, STATE, Proofs((one, two)))
-    verdict = judged(
-        INCEPTION, Claims((one, two, three)), incumbent=Incumbent(accepted, STATE.sn)
-    )
+    verdict = judged(INCEPTION, Claims((one, two, three)), incumbent=Incumbent(accepted, STATE.sn))
     assert verdict == Duplicate(accepted, Proofs((three,)))
 
 
@@ -243,9 +241,7 @@ def test_establishment_only_log_has_rotations() -> None:
 
 
 @pytest.mark.parametrize(("message_type", "state"), [("drt", STATE), ("rot", DELEGATED_STATE)])
-def test_rotation_must_be_of_the_kind_of_the_identifier(
-    message_type: str, state: KeyState
-) -> None:
+def test_rotation_must_be_of_the_kind_of_the_identifier(message_type: str, state: KeyState) -> None:
     """A delegated identifier rotates with drt, any other with rot."""
     following = [SECOND[0]] if state is DELEGATED_STATE else SECOND
     event = build.rotate(state, plan(following, "1"))
@@ -371,9 +367,7 @@ def test_old_keys_do_not_sign_a_rotation() -> None:
 def test_own_event_must_come_through_a_protected_channel(role: Role) -> None:
     """An event of or for oneself that comes remotely waits for a local copy."""
     verdict = judged(INCEPTION, _claims(INCEPTION, *FIRST), role=role)
-    assert missing_of(verdict) == {
-        Missing(Want.LOCAL_SOURCE, INCEPTION.aid, 0, INCEPTION.said)
-    }
+    assert missing_of(verdict) == {Missing(Want.LOCAL_SOURCE, INCEPTION.aid, 0, INCEPTION.said)}
 
 
 @pytest.mark.parametrize(
@@ -394,9 +388,7 @@ def test_event_from_the_right_source_is_accepted(role: Role, source: Source) -> 
 
 def test_witness_owes_a_receipt() -> None:
     """What a witness accepts it has to receipt."""
-    verdict = judged(
-        INCEPTION, _claims(INCEPTION, *FIRST), role=Role.WITNESS, source=Source.LOCAL
-    )
+    verdict = judged(INCEPTION, _claims(INCEPTION, *FIRST), role=Role.WITNESS, source=Source.LOCAL)
     assert isinstance(verdict, Accepted)
     assert verdict.effects == (ReceiptDue(),)
 
@@ -411,7 +403,9 @@ def test_witness_owes_a_receipt() -> None:
 def test_event_waits_for_more_signatures(signing: tuple[int, ...], detail: str) -> None:
     """Below the signing threshold an event waits; one key that signs twice counts once."""
     claims = Claims(
-        tuple(FIRST[place].indexed(INCEPTION.raw, place, turn) for turn, place in enumerate(signing))
+        tuple(
+            FIRST[place].indexed(INCEPTION.raw, place, turn) for turn, place in enumerate(signing)
+        )
     )
     assert missing_of(judged(INCEPTION, claims)) == {
         Missing(Want.SIGNATURES, INCEPTION.aid, 0, INCEPTION.said, detail=detail)
@@ -441,9 +435,7 @@ def test_signing_threshold_of_any_kind(
 def test_key_listed_twice_counts_once_in_the_signing_threshold() -> None:
     """Signatures of one key at two places of `k` do not make two signatures."""
     keys = [FIRST[0], FIRST[0], FIRST[1]]
-    event = parse_raw(
-        remade(INCEPTION, {"k": [pair.aid for pair in keys], "n": [], "nt": "0"})
-    )
+    event = parse_raw(remade(INCEPTION, {"k": [pair.aid for pair in keys], "n": [], "nt": "0"}))
     verdict = judged(event, Claims(signatures(event, keys[:2])))
     assert {one.want for one in missing_of(verdict)} == {Want.SIGNATURES}
     assert isinstance(judged(event, Claims(signatures(event, keys))), Accepted)
@@ -676,9 +668,7 @@ def test_delegated_rotation_waits_for_approval() -> None:
     event = build.rotate(DELEGATED_STATE, plan(SECOND[:1], "1"))
     proof = DelegationProof(DELEGATOR.aid, known=True)
     verdict = judged(event, _claims(event, SECOND[0]), DELEGATED_STATE, delegation=proof)
-    assert missing_of(verdict) == {
-        Missing(Want.APPROVAL, DELEGATOR.aid, 1, event.said, event.aid)
-    }
+    assert missing_of(verdict) == {Missing(Want.APPROVAL, DELEGATOR.aid, 1, event.said, event.aid)}
 
 
 def test_interaction_of_a_delegate_needs_no_approval() -> None:
@@ -783,9 +773,7 @@ def test_unsigned_version_is_no_duplicity() -> None:
 def test_second_inception_is_duplicity() -> None:
     """A basic identifier with two inceptions is duplicitous."""
     plans = [plan(FIRST[:1], "1", following, "1") for following in (SECOND[:1], THIRD[:1])]
-    one, other = (
-        build.incept(keys, configuration=Configuration(basic=True)) for keys in plans
-    )
+    one, other = (build.incept(keys, configuration=Configuration(basic=True)) for keys in plans)
     state = state_after(one, signatures(one, FIRST[:1]))
     verdict = judged(other, _claims(other, FIRST[0]), incumbent=_incumbent(one, state))
     assert isinstance(verdict, Duplicitous)

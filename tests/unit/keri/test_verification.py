@@ -1,7 +1,6 @@
 """Which signatures are good, and which keys they stand for."""
 
 import pytest
-from support.logs import pairs
 
 from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Signature, digest
@@ -15,6 +14,7 @@ from keystead.keri.verification import (
 )
 from keystead.suites import Suite
 from keystead.testing.authoring import KeyPair, witness
+from support.logs import pairs
 
 RAW = b"what is signed"
 A, B, C = pairs("key", 3)
