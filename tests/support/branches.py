@@ -24,7 +24,9 @@ from keystead.testing.authoring import Author, KeyPair, Signed
 from support import oracle
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-_salt = (DigestSeal(build.commitment(KeyPair(f"salt {number}").key)) for number in itertools.count())
+_salt = (
+    DigestSeal(build.commitment(KeyPair(f"salt {number}").key)) for number in itertools.count()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,9 @@ class Branch(Author):
 
     def begin(self, *, traits: Sequence[str] = (), delegator: "Branch | None" = None) -> Made:
         """Make the inception."""
-        configuration = Configuration(traits, delegator and delegator.aid, self.basic)
+        configuration = Configuration(
+            traits, None if delegator is None else delegator.aid, self.basic
+        )
         return self.made(self.incept(configuration=configuration))
 
     def branch(self) -> "Branch":

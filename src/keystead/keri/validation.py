@@ -254,7 +254,9 @@ def _missing_from_others(
         VerificationError: the delegator must not delegate.
     """
     missing = _missing_approval(event, establishment, delegation) if event.delegated else set()
-    have, need = len(proofs.witness_signatures), establishment.witness_threshold
+    # Distinct witnesses: two signatures of one may differ in form or bytes.
+    have = len({signature.index for signature in proofs.witness_signatures})
+    need = establishment.witness_threshold
     if have < need:
         detail = f"{have} of {need} receipts"
         missing.add(Missing(Want.RECEIPTS, event.aid, event.sn, event.said, detail=detail))

@@ -104,6 +104,8 @@ class _Escrow:
         self._by_aid: dict[str, dict[HeldKey, None]] = {}
         self._unverified: dict[HeldKey, None] = {}
         self._bytes = 0
+        self._arrivals: dict[HeldKey, int] = {}
+        self._arrived = 0
 
     def put(self, *entries: Held) -> tuple[tuple[Held, StoreError], ...]:
         """Add or replace entries; return what had to go for them."""
@@ -112,6 +114,9 @@ class _Escrow:
             key = held.key
             if key in self.entries:
                 self._forget(self.entries[key])
+            else:
+                self._arrived += 1
+                self._arrivals[key] = self._arrived
             self.entries[key] = held
             self._bytes += held.size
             for missing in held.missing:
@@ -130,6 +135,7 @@ class _Escrow:
         held = self.entries.pop(key, None)
         if held is not None:
             self._forget(held)
+            del self._arrivals[key]
             self._unverified.pop(key, None)
             owner = self._by_aid[key[1]]
             del owner[key]
@@ -137,9 +143,9 @@ class _Escrow:
                 del self._by_aid[key[1]]
 
     def waiting_for(self, arrived: tuple[MissingKey, ...]) -> tuple[Held, ...]:
-        """Return the entries that wait for any of these, oldest first for each."""
-        found = {key: None for missing in arrived for key in self._by_missing.get(missing, ())}
-        return tuple([self.entries[key] for key in found])
+        """Return the entries that wait for any of these, oldest first."""
+        found = {key for missing in arrived for key in self._by_missing.get(missing, ())}
+        return tuple([self.entries[key] for key in sorted(found, key=self._arrivals.__getitem__)])
 
     def _forget(self, held: Held) -> None:
         self._bytes -= held.size
