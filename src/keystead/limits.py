@@ -43,7 +43,7 @@ class Limits:
     witnesses: int = 64
     anchors: int = 1024
     nested_groups: int = 4
-    resync_work: int = 16
+    resync_work: int = 8
     held_events: int = 64
     held_total: int = 100_000
     held_bytes: int = 32 * 1024 * 1024

@@ -389,9 +389,9 @@ def _small_counter(head: bytes) -> tuple[CounterRow, int] | None:
 
 
 def _measure_counter(text: bytes, start: int) -> tuple[CounterRow, int]:
-    selector = text[start : start + 2].decode("latin-1")
-    if selector in {"", "-"}:
+    if start >= len(text):
         raise primitives.truncated("a count code")
+    selector = text[start : start + 2].decode("latin-1")
     hard = codes.COUNTER_HARD_SIZES.get(selector[1:]) if selector[0] == "-" else None
     code = text[start : start + (hard or 2)].decode("latin-1")
     if hard is not None and len(code) < hard:

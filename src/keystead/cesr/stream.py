@@ -74,6 +74,7 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 
 
 _ANNOTATION = b"\t\n\r"
+_ANNOTATIONS = re.compile(rb"[\t\n\r]+")
 _TEXT_DASH = 0x2D
 _DASH_SEXTET = 62
 _TEXT_V = 0x56
@@ -140,6 +141,7 @@ class StreamReader:
         self._open: _Open | None = None
         self._fault: Malformed | None = None  # what is being skipped; its end is not known yet
         self._spent = 0  # bytes that were decoded in vain
+        self._refused: DecodeError | None = None  # why the body at the position is refused
 
     def feed(self, data: bytes) -> None:
         """Add bytes of the stream.
@@ -230,7 +232,11 @@ class StreamReader:
                     end = data.find(_NEXT_JSON, at, at + most_attached + 1)
                 if not 0 <= end - start - size <= most_attached:
                     return
-                content = decode(raw, kind)
+                try:
+                    content = decode(raw, kind)
+                except DecodeError as error:
+                    self._refused = error
+                    return
                 attached = groups.read_framed(base64.decode(data[at:end]), limits)
             except DecodeError:
                 return
@@ -242,8 +248,9 @@ class StreamReader:
         """Read the body at the current position, or step over what is none."""
         start = self._position
         if not may_start(self._data[start]):
-            if self._data[start] in _ANNOTATION:
-                self._advance(1)
+            blank = _ANNOTATIONS.match(self._data, start)
+            if blank is not None:
+                self._position = blank.end()
             else:
                 self._read_genus()
             return None
@@ -264,14 +271,17 @@ class StreamReader:
             self._start_fault(cut, 1)
             return None
         frame = _Open(protocol, kind, self._data[start : start + size])
-        try:
-            frame.content = self._decode(frame.raw, kind)
-        except DecodeError as error:
-            if error.code is ErrorCode.BODY:  # then its size cannot be trusted either
-                self._spent += size
-                self._start_fault(error, 1 if self._may_retry() else size)
-                return None
-            frame.error = error
+        frame.error, self._refused = self._refused, None
+        if frame.error is None:
+            try:
+                frame.content = self._decode(frame.raw, kind)
+            except DecodeError as error:
+                frame.error = error
+        if frame.error is not None and frame.error.code is ErrorCode.BODY:
+            # Then its size cannot be trusted either.
+            self._spent += size
+            self._start_fault(frame.error, 1 if self._may_retry() else size)
+            return None
         return frame
 
     def _read_genus(self) -> None:
@@ -316,8 +326,7 @@ class StreamReader:
             elif first >> 2 == _DASH_SEXTET:
                 read = self._read_binary
             elif first in _ANNOTATION:
-                frame.size += 1
-                continue
+                read = self._read_annotation
             else:
                 return self._end_frame(frame)
             try:
@@ -329,10 +338,20 @@ class StreamReader:
             if complete:
                 return self._end_frame(frame)
 
+    def _read_annotation(self, frame: _Open, at: int) -> bool:
+        """Step over the annotation at `at`, which counts as attached: it must end somewhere."""
+        blank = _ANNOTATIONS.match(self._data, at)
+        end = len(self._data) if blank is None else blank.end()
+        self._claim(frame, end)
+        frame.size = end - self._position
+        return False
+
     def _read_text(self, frame: _Open, at: int) -> bool:
         """Read the groups in the text domain at `at`; True when they complete the frame."""
-        self._require(at + 4 - self._position)
+        self._require(at + _SMALL_COUNTER_CHARS - self._position)
         head = self._data[at : at + _BIG_COUNTER_CHARS]
+        if len(head) < _SMALL_COUNTER_CHARS:
+            raise self._lack(frame, at + _SMALL_COUNTER_CHARS)
         if head[1:2] in b"0-_":
             self._require(at + _BIG_COUNTER_CHARS - self._position)
         row, count, size = groups.read_counter(head)
@@ -341,37 +360,46 @@ class StreamReader:
             self._claim(frame, end)
             self._read_frame(frame, base64.decode, at + size, end)
             return True
-        end = self._end_of_text(frame, at)
+        end = self._end_of_text(frame)
         self._claim(frame, end)
         text = self._data[at:end]
-        cursor = Cursor(base64.decode(text[: len(text) // 4 * 4]), 0, framed=True)
-        while 4 * cursor.position < 3 * len(text):
-            start = cursor.position
-            row, count = cursor.counter()
-            if row.kind is GroupKind.GENUS_VERSION:
-                frame.size = at + start * 4 // 3 - self._position
-                return True
-            frame.groups.append(groups.read_group(cursor, row, count, self._limits))
+        # What the next body cuts off is malformed, what the end of the stream cuts off is missing.
+        framed = end < len(self._data)
+        cursor = Cursor(base64.decode(text[: len(text) // 4 * 4]), 0, framed=framed)
+        try:
+            while 4 * cursor.position < 3 * len(text):
+                start = cursor.position
+                row, count = cursor.counter()
+                if row.kind is GroupKind.GENUS_VERSION:
+                    frame.size = at + start * 4 // 3 - self._position
+                    return True
+                frame.groups.append(groups.read_group(cursor, row, count, self._limits))
+        except NeedMore:
+            raise self._lack(frame, end + 1) from None
         frame.size = end - self._position
         return False
 
     def _read_binary(self, frame: _Open, at: int) -> bool:
         """Read the group in the binary domain at `at`; True when it completes the frame."""
-        cursor = Cursor(self._data, at, framed=False)
+        # No group may look beyond the limit, lest it matter how much of the stream is there.
+        limit = self._position + len(frame.raw) + self._limits.attachments
+        cursor = Cursor(self._data[at:limit], 0, framed=False)
         try:
             row, count = cursor.counter()
             if row.kind is GroupKind.GENUS_VERSION:
                 return True
-            if row.kind is GroupKind.ATTACHMENTS and not frame.groups:
-                end = cursor.position + 3 * count
-                self._claim(frame, end)
-                self._read_frame(frame, bytes, cursor.position, end)
-                return True
-            frame.groups.append(groups.read_group(cursor, row, count, self._limits))
+            framed = row.kind is GroupKind.ATTACHMENTS and not frame.groups
+            if not framed:
+                frame.groups.append(groups.read_group(cursor, row, count, self._limits))
         except NeedMore as short:
-            self._claim(frame, short.position)  # raises, since the buffer ends before
-            raise
-        frame.size = cursor.position - self._position
+            raise self._lack(frame, at + short.position) from None
+        end = at + cursor.position
+        if framed:
+            start, end = end, end + 3 * count
+            self._claim(frame, end)
+            self._read_frame(frame, bytes, start, end)
+            return True
+        frame.size = end - self._position
         return False
 
     def _read_frame(
@@ -385,8 +413,8 @@ class StreamReader:
         except DecodeError as error:
             frame.error = frame.error or error
 
-    def _end_of_text(self, frame: _Open, at: int) -> int:
-        """Return where the text of bare groups that starts at `at` ends."""
+    def _end_of_text(self, frame: _Open) -> int:
+        """Return where the text of bare groups that starts behind the frame so far ends."""
         match = _NOT_BASE64.search(self._data, self._position + max(frame.size, frame.searched))
         if match is not None:
             return match.start()
@@ -395,8 +423,6 @@ class StreamReader:
             self._claim(frame, end)
             frame.searched = end - self._position
             raise NeedMore(end + 1)
-        if (end - at) % 4:
-            raise DecodeError(ErrorCode.TRUNCATED, "the stream ends inside attachments")
         return end
 
     def _claim(self, frame: _Open, end: int) -> None:
@@ -406,12 +432,18 @@ class StreamReader:
             DecodeError: too large (decode.limit), or the stream ends before (decode.truncated).
             NeedMore: more of the stream is needed.
         """
-        if end - self._position - len(frame.raw) > self._limits.attachments:
-            size = self._limits.attachments
-            raise DecodeError(ErrorCode.LIMIT, f"attachments of more than {size} bytes")
-        if end > len(self._data):
-            self._require(end - self._position)
-            raise DecodeError(ErrorCode.TRUNCATED, "the stream ends inside attachments")
+        attached = end - self._position - len(frame.raw)
+        if attached > self._limits.attachments or end > len(self._data):
+            raise self._lack(frame, end)
+
+    def _lack(self, frame: _Open, end: int) -> Exception:
+        """Tell why attachments cannot reach up to `end`, which may lie beyond the buffer."""
+        size = self._limits.attachments
+        if end - self._position - len(frame.raw) > size:
+            return DecodeError(ErrorCode.LIMIT, f"attachments of more than {size} bytes")
+        if self._closed:
+            return DecodeError(ErrorCode.TRUNCATED, "the stream ends inside attachments")
+        return NeedMore(end)
 
     def _end_frame(self, frame: _Open) -> Message | Malformed:
         start = self._offset + self._position
