@@ -139,9 +139,15 @@ def _invalid_counter(given: Json) -> Json:
 
 def _exact(given: Json) -> Json:
     try:
-        return {"accepted": True, **_described(primitives.parse(_text_of(given)))}
+        if "qb2" not in given:
+            return {"accepted": True, **_described(primitives.parse(given["qb64"]))}
+        data = bytes.fromhex(given["qb2"])
+        primitive, end = primitives.read_binary(data)
     except DecodeError as error:
         return _refused(error)
+    if end != len(data):
+        return {"accepted": False, "reason": REASONS[ErrorCode.BAD_ENCODING]}
+    return {"accepted": True, **_described(primitive)}
 
 
 def _text_of(given: Json) -> str:
