@@ -259,8 +259,8 @@ OTHER_DIGEST = primitives.make("X", b"", "abc").text.encode()
         pytest.param(
             b"-KAC" + PATH + b"-AAA" + PATH + b"-JAA-JAA", ErrorCode.GROUP, id="-J behind -A"
         ),
-        pytest.param(b"-JAB5AABA_-a" + SIGNED, ErrorCode.BAD_ENCODING, id="5 with pad bits"),
-        pytest.param(b"-JAB6AABAA_a" + SIGNED, ErrorCode.BAD_ENCODING, id="6 with pad bits"),
+        pytest.param(b"-JAB5AABAP-a" + SIGNED, ErrorCode.BAD_ENCODING, id="5 with pad bits"),
+        pytest.param(b"-JAB6AABAADa" + SIGNED, ErrorCode.BAD_ENCODING, id="6 with pad bits"),
         pytest.param(b"-JAB5AAA" + SIGNED, ErrorCode.BAD_ENCODING, id="empty path with lead"),
         pytest.param(b"-LAB4BAA", ErrorCode.GROUP, id="bytes for path of material"),
         pytest.param(b"-ZAB" + PATH, ErrorCode.GROUP, id="path for payload"),

@@ -20,6 +20,7 @@ from keystead.cesr.stream import Malformed, Message, StreamReader
 from keystead.cesr.versions import HEAD_BYTES, Kind, Protocol, write_version
 from keystead.cesr.writing import write_frame, write_groups
 from keystead.errors import ErrorCode
+from keystead.keri import forms
 from keystead.limits import DEFAULT_LIMITS
 from keystead.testing.authoring import Signed
 
@@ -394,3 +395,25 @@ def test_a_cut_head_is_truncated(kind: Kind, size: int) -> None:
 def test_a_cut_genus_code_is_truncated(head: bytes, size: int) -> None:
     """A stream that ends inside a genus code says so."""
     assert _faults(read(head[:size])) == [ErrorCode.TRUNCATED]
+
+
+@pytest.mark.parametrize("writer", [name for name in WRITERS if name != "none"])
+def test_cut_attachments_are_truncated(writer: str) -> None:
+    """A stream that ends inside attachments gives no message with fewer of them."""
+    data = FIRST.framed + WRITERS[writer](SECOND)
+    start = len(FIRST.framed) + len(SECOND.event.raw)
+    for size in range(start + 1, len(data)):
+        items = read(data[:size])
+        assert _messages(items) == [FIRST.event.raw]
+        assert _faults(items) == [ErrorCode.TRUNCATED]
+        assert (items[1].start, items[1].end) == (len(FIRST.framed), size)
+
+
+def test_a_body_read_by_its_form_still_gives_its_field_map() -> None:
+    """A decoder may give a match instead; the field map is then made when asked for."""
+    reader = StreamReader(decode=forms.decoder(DEFAULT_LIMITS))
+    reader.feed(FIRST.framed)
+    (item,) = reader
+    assert isinstance(item, Message)
+    assert not isinstance(item.content, dict)
+    assert item.body == bodies.decode(item.raw, Kind.JSON, DEFAULT_LIMITS)
