@@ -113,7 +113,8 @@ def _message(data: bytes, start: int, limits: Limits, offset: int) -> tuple[Elem
         text = json.dumps(fields, indent=2, ensure_ascii=False)
         if "t" in fields:
             head += f", type {fields['t']}"
-            head += f" ({_TYPES[fields['t']]})" if fields["t"] in _TYPES else ""
+            name = _TYPES.get(str(fields["t"]))
+            head += "" if name is None else f" ({name})"
     except DecodeError as fault:
         end = _end_of_elements(data, start)
         text, head, error = show_bytes(data[start:end]), str(fault), True
