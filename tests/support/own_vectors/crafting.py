@@ -22,7 +22,7 @@ Edit = Callable[[Json], object]
 TextEdit = Callable[[bytes], bytes]
 
 FILL = b"#" * 44
-_VERSION = re.compile(rb"KERI10JSON[0-9a-f]{6}_")
+_VERSION = re.compile(rb"(KERI10(?:JSON|CBOR|MGPK))[0-9a-f]{6}_")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def address(text: bytes, *, lie: Callable[[int], int] = lambda size: size) -> Bo
         text: the body.
         lie: makes the size to state of the true one.
     """
-    sized = _VERSION.sub(b"KERI10JSON%06x_" % lie(len(text)), text, count=1)
+    sized = _VERSION.sub(rb"\g<1>%06x_" % lie(len(text)), text, count=1)
     said = base64.encode(b"\0" + blake3(sized).digest()).decode()
     said = "E" + said[1:]
     return Body(sized.replace(FILL, said.encode()), said)
