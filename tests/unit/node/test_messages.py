@@ -1,0 +1,559 @@
+"""What a node does with replies, queries and exchanges."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.logs import (
+    DIGEST,
+    NOW,
+    STAMP,
+    Node,
+    attached,
+    code_of,
+    coupled,
+    endorsed,
+    group,
+    missing_of,
+    routed,
+    signed_by_last,
+)
+
+from keystead.cesr.codes import GroupKind
+from keystead.cesr.groups import Group, LastSignatureGroup, SignatureGroup
+from keystead.cesr.keys import digest
+from keystead.errors import ErrorCode
+from keystead.keri.escrow import Missing, Want
+from keystead.keri.messages import Query
+from keystead.keri.routed import EndRole, Location, Statement, state_fields
+from keystead.keri.seals import DigestSeal, EventSeal, field_of
+from keystead.keri.verdicts import (
+    Accepted,
+    Authentic,
+    Recorded,
+    Unauthenticated,
+    Waits,
+)
+from keystead.limits import Limits
+from keystead.testing.authoring import Author, KeyPair, witness
+
+ENDPOINT = witness("endpoint")
+LATE = "2026-01-02T03:04:05.000001+00:00"
+
+
+def _author(name: str = "any", keys: int = 1) -> tuple[Author, bytes]:
+    author = Author(name, keys=keys)
+    return author, author.incept().raw
+
+
+def _role(author: Author, action: str = "add", stamp: str = STAMP) -> bytes:
+    attributes = {"cid": author.aid, "role": "watcher", "eid": ENDPOINT.aid}
+    return routed("rpy", r=f"/end/role/{action}", a=attributes, dt=stamp)
+
+
+def _location(url: str = "http://localhost:1", stamp: str = STAMP) -> bytes:
+    attributes = {"eid": ENDPOINT.aid, "scheme": "http", "url": url}
+    return routed("rpy", r="/loc/scheme", a=attributes, dt=stamp)
+
+
+def _statements(node: Node) -> list[Statement]:
+    return [record.statement for record in node.store.records()]
+
+
+# Replies.
+
+
+def test_reply_of_a_transferable_signer_is_recorded() -> None:
+    """A reply signed with a named establishment event (-F) is kept with its proof."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _role(author)
+    verdict = node.feed(attached(raw, endorsed(author, raw)))
+    assert isinstance(verdict, Recorded)
+    record = verdict.record
+    assert record.statement == EndRole(author.aid, "watcher", ENDPOINT.aid, allowed=True)
+    assert record.signer_sn == 0
+    assert record.proofs.endorsements[0].signatures == author.signatures(raw)
+    assert node.store.record(record.key) == record
+
+
+def test_reply_of_the_latest_keys_is_recorded() -> None:
+    """A reply signed with the latest keys (-H) is kept under the place of those keys."""
+    node, (author, log) = Node(), _author()
+    node.accept(log, author.rotate().raw)
+    raw = _role(author)
+    verdict = node.feed(attached(raw, signed_by_last(author, raw)))
+    assert isinstance(verdict, Recorded)
+    assert verdict.record.signer_sn == 1
+
+
+def test_reply_of_a_non_transferable_signer_is_recorded() -> None:
+    """A reply signed by a fixed key (-C) needs no log."""
+    node, raw = Node(), _location()
+    verdict = node.feed(attached(raw, coupled(ENDPOINT, raw)))
+    assert isinstance(verdict, Recorded)
+    assert verdict.record.statement == Location(ENDPOINT.aid, "http", "http://localhost:1")
+    assert verdict.record.signer_sn is None
+    assert verdict.record.proofs.couples == (ENDPOINT.couple(raw),)
+
+
+def test_unsigned_reply_is_refused() -> None:
+    """A reply without signature is dropped."""
+    assert code_of(Node().feed(_location())) is ErrorCode.UNSIGNED
+
+
+def test_reply_must_be_signed_by_its_authority() -> None:
+    """A statement about an endpoint is signed by the endpoint itself."""
+    raw, other = _location(), witness("other")
+    assert code_of(Node().feed(attached(raw, coupled(other, raw)))) is ErrorCode.SIGNER
+
+
+def test_signatures_of_others_are_left_out() -> None:
+    """Signatures of others beside that of the authority do not matter."""
+    node, raw = Node(), _location()
+    both = group(
+        GroupKind.RECEIPT_COUPLES, witness("other").couple(raw), ENDPOINT.couple(raw)
+    )
+    (result,) = node.results(attached(raw, both))
+    assert isinstance(result.verdict, Recorded)
+
+
+@pytest.mark.parametrize("pair", [ENDPOINT, KeyPair("transferable")])
+def test_bad_couple_is_refused(pair: KeyPair) -> None:
+    """A couple must verify, and be by a key that cannot be replaced."""
+    attributes = {"eid": pair.aid, "scheme": "http", "url": ""}
+    raw = routed("rpy", r="/loc/scheme", a=attributes)
+    content = raw + b" " if pair is ENDPOINT else raw
+    assert code_of(Node().feed(attached(raw, coupled(pair, content)))) is ErrorCode.SIGNATURE
+
+
+def test_reply_to_an_unknown_route_is_refused() -> None:
+    """A reply that states nothing known is refused."""
+    raw = routed("rpy", r="/unknown")
+    assert code_of(Node().feed(attached(raw, coupled(ENDPOINT, raw)))) is ErrorCode.ROUTE
+
+
+def test_reply_with_malformed_attributes_is_refused() -> None:
+    """A reply without its attributes is refused."""
+    raw = routed("rpy", r="/loc/scheme")
+    assert code_of(Node().feed(attached(raw, coupled(ENDPOINT, raw)))) is ErrorCode.FIELDS
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_reply_waits_for_the_log_of_its_signer(*, last: bool) -> None:
+    """A reply of an unknown signer waits for its log and is recorded then."""
+    node, (author, log) = Node(), _author()
+    raw = _role(author)
+    signed = signed_by_last(author, raw) if last else endorsed(author, raw)
+    assert missing_of(node.feed(attached(raw, signed))) == {Missing(Want.EVENT, author.aid, 0)}
+    results = node.results(log)
+    assert isinstance(results[1].verdict, Recorded)
+    assert not list(node.store.waiting())
+
+
+def test_reply_waits_for_the_named_event() -> None:
+    """A reply that names a later event waits for that."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    rotation = author.rotate()
+    raw = _role(author)
+    signed = attached(raw, endorsed(author, raw))
+    assert missing_of(node.feed(signed)) == {Missing(Want.EVENT, author.aid, 1)}
+    assert isinstance(node.results(rotation.raw)[1].verdict, Recorded)
+
+
+def test_reply_of_another_version_of_the_log_is_refused() -> None:
+    """The named event must be the one that the log holds."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _role(author)
+    named = SignatureGroup(author.aid, 0, DIGEST, author.signatures(raw))
+    verdict = node.feed(attached(raw, group(GroupKind.SIGNATURE_GROUPS, named)))
+    assert code_of(verdict) is ErrorCode.SIGNER_SEAL
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_signatures_of_a_reply_add_up(*, last: bool) -> None:
+    """A reply below the signer's threshold waits for more signatures."""
+    node, (author, log) = Node(), _author(keys=2)
+    node.accept(log)
+    raw = _role(author)
+    one, two = author.signatures(raw)
+    (missing,) = missing_of(node.feed(attached(raw, _group(author, one, last=last))))
+    said = author.state.said
+    assert missing.want is Want.SIGNATURES
+    assert (missing.aid, missing.sn, missing.detail) == (author.aid, 0, "1 of 2 keys signed")
+    assert missing.said != said
+    assert isinstance(node.feed(attached(raw, _group(author, two, last=last))), Recorded)
+    assert not list(node.store.waiting())
+
+
+def _group(author: Author, *signed: Any, last: bool) -> Group:  # noqa: ANN401 - signatures
+    establishment = author.state.establishment
+    if last:
+        return group(GroupKind.LAST_SIGNATURE_GROUPS, LastSignatureGroup(author.aid, signed))
+    named = SignatureGroup(author.aid, establishment.sn, establishment.said, signed)
+    return group(GroupKind.SIGNATURE_GROUPS, named)
+
+
+def test_signatures_by_replaced_keys_do_not_add_up() -> None:
+    """A signature by a former key does not count together with one by a latest key."""
+    node, (author, log) = Node(), _author(keys=2)
+    node.accept(log)
+    raw = _role(author)
+    old, _ = author.signatures(raw)
+    node.feed(attached(raw, _group(author, old, last=True)))
+    node.accept(author.rotate().raw)
+    _, new = author.signatures(raw)
+    verdict = node.feed(attached(raw, _group(author, new, last=True)))
+    (missing,) = missing_of(verdict)
+    assert missing.detail == "1 of 2 keys signed"
+
+
+def test_waiting_signatures_of_a_message_are_bounded() -> None:
+    """Unverified signatures that are too many make way for the latest."""
+    node, (author, _) = Node(limits=Limits(keys=2)), _author()
+    raw = _role(author)
+    junk = [KeyPair("x").indexed(bytes([number]), 0, 0) for number in range(4)]
+    node.feed(attached(raw, _group(author, *junk[:2], last=True)))
+    node.feed(attached(raw, _group(author, *junk[2:], last=True)))
+    (held,) = node.store.waiting()
+    assert held.waiting.signatures == tuple(junk[2:])  # type: ignore[union-attr]
+
+
+def test_first_arrival_of_a_message_counts() -> None:
+    """Another copy of a message that waits does not make it wait longer."""
+    node, (author, _) = Node(), _author()
+    raw = _role(author)
+    for minutes in (0, 1):
+        node.feed(attached(raw, endorsed(author, raw)), now=NOW + timedelta(minutes=minutes))
+    (held,) = node.store.waiting()
+    assert held.since == NOW
+
+
+def test_bad_reply_is_refused() -> None:
+    """A reply whose signature does not verify is dropped, and no longer held."""
+    node, (author, log) = Node(), _author()
+    raw = _role(author)
+    node.feed(attached(raw, endorsed(author, raw + b" ")))
+    results = node.results(log)
+    assert code_of(results[1].verdict) is ErrorCode.SIGNATURE
+    assert not list(node.store.waiting())
+
+
+# Best available data.
+
+
+def test_later_reply_replaces_an_earlier_one() -> None:
+    """A statement with a later time replaces the one before."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    for raw in (_role(author), _role(author, "cut", LATE)):
+        assert isinstance(node.feed(attached(raw, endorsed(author, raw))), Recorded)
+    assert _statements(node) == [EndRole(author.aid, "watcher", ENDPOINT.aid, allowed=False)]
+
+
+def test_earlier_reply_is_stale() -> None:
+    """A statement that is not later than the known one is refused."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    new, old = _role(author, "cut", LATE), _role(author)
+    node.feed(attached(new, endorsed(author, new)))
+    assert code_of(node.feed(attached(old, endorsed(author, old)))) is ErrorCode.STALE
+
+
+def test_replayed_reply_changes_nothing() -> None:
+    """The same statement once more is recorded already."""
+    node, raw = Node(), _location()
+    signed = attached(raw, coupled(ENDPOINT, raw))
+    first = node.feed(signed)
+    assert isinstance(first, Recorded)
+    assert node.feed(signed) == first
+
+
+def test_reply_under_a_later_key_state_wins() -> None:
+    """A statement signed by later keys replaces one of a later time signed by earlier keys."""
+    node, (author, log) = Node(), _author()
+    old = _role(author, "add", LATE)
+    node.accept(log)
+    node.feed(attached(old, endorsed(author, old)))
+    node.accept(author.rotate().raw)
+    new = _role(author, "cut", STAMP)
+    assert isinstance(node.feed(attached(new, endorsed(author, new))), Recorded)
+
+
+def test_statements_under_other_keys_stay() -> None:
+    """A statement replaces only one of the same key."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    for raw, signed in (
+        (_role(author), endorsed(author, _role(author))),
+        (_location(), coupled(ENDPOINT, _location())),
+    ):
+        node.feed(attached(raw, signed))
+    assert len(_statements(node)) == 2
+
+
+# Key state notices.
+
+
+def _notice(author: Author, **changes: str) -> bytes:
+    fields = state_fields(author.state, 0, STAMP) | changes
+    return routed("rpy", r=f"/ksn/{ENDPOINT.aid}", a=fields)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_notice_is_recorded(*, known: bool) -> None:
+    """A notice that agrees with the log, or is about an unknown log, is kept."""
+    node, (author, log) = Node(), _author()
+    if known:
+        node.accept(log)
+    raw = _notice(author)
+    assert isinstance(node.feed(attached(raw, coupled(ENDPOINT, raw))), Recorded)
+
+
+def test_notice_may_be_ahead_of_the_log() -> None:
+    """A notice of a later state than the log has is kept."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    author.rotate()
+    raw = _notice(author)
+    assert isinstance(node.feed(attached(raw, coupled(ENDPOINT, raw))), Recorded)
+
+
+def test_notice_behind_the_log_is_stale() -> None:
+    """A notice of an earlier state than the log has is refused."""
+    node, (author, log) = Node(), _author()
+    raw = _notice(author)
+    node.accept(log, author.rotate().raw)
+    assert code_of(node.feed(attached(raw, coupled(ENDPOINT, raw)))) is ErrorCode.STALE
+
+
+def test_notice_against_the_log_is_refused() -> None:
+    """A notice of another event than the log holds contradicts it."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _notice(author, d=DIGEST)
+    assert code_of(node.feed(attached(raw, coupled(ENDPOINT, raw)))) is ErrorCode.KEY_STATE
+
+
+# Queries.
+
+
+def _query(route: str, **parameters: object) -> bytes:
+    return routed("qry", r=route, q=parameters)
+
+
+@pytest.mark.parametrize("route", ["logs", "ksn", "mbx"])
+def test_query_about_a_known_log_is_authentic(route: str) -> None:
+    """Anybody who signs may ask about a log that is here."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    topics = {"topics": {"/receipt": 0}} if route == "mbx" else {}
+    raw = _query(route, i=author.aid, src=ENDPOINT.aid, **topics)
+    for signed in (endorsed(author, raw), signed_by_last(author, raw), coupled(ENDPOINT, raw)):
+        verdict = node.feed(attached(raw, signed))
+        assert isinstance(verdict, Authentic)
+        assert verdict.message.raw == raw
+    assert verdict.signer == ENDPOINT.aid
+
+
+def test_query_may_have_several_signers() -> None:
+    """Each signer of a query gets a verdict."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _query("logs", i=author.aid)
+    results = node.results(attached(raw, coupled(ENDPOINT, raw), endorsed(author, raw)))
+    signers = [result.verdict.signer for result in results if isinstance(result.verdict, Authentic)]
+    assert signers == [ENDPOINT.aid, author.aid]
+
+
+def test_unsigned_query_is_refused() -> None:
+    """A query without signature is dropped."""
+    author, _ = _author()
+    assert code_of(Node().feed(_query("logs", i=author.aid))) is ErrorCode.UNSIGNED
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sn"), [({}, 0), ({"s": "0"}, 0), ({"s": "5"}, 5), ({"fn": "3"}, 0)]
+)
+def test_query_waits_for_an_unknown_log(parameters: dict[str, str], sn: int) -> None:
+    """A query about an unknown log waits for it."""
+    author, _ = _author()
+    raw = _query("logs", i=author.aid, **parameters)
+    verdict = Node().feed(attached(raw, coupled(ENDPOINT, raw)))
+    assert missing_of(verdict) == {Missing(Want.EVENT, author.aid, sn)}
+
+
+def test_query_waits_for_the_place_asked_for() -> None:
+    """A query for a place that the log has not reached waits, and is answered then."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _query("logs", i=author.aid, s="1")
+    verdict = node.feed(attached(raw, coupled(ENDPOINT, raw)))
+    assert missing_of(verdict) == {Missing(Want.EVENT, author.aid, 1)}
+    assert isinstance(node.results(author.interact().raw)[1].verdict, Authentic)
+    assert isinstance(node.feed(attached(raw, coupled(ENDPOINT, raw))), Authentic)
+
+
+def test_query_waits_for_the_seal_asked_for() -> None:
+    """A query for an anchored seal waits until an event holds it."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    seal = EventSeal(author.aid, 7, DIGEST)
+    raw = _query("logs", i=author.aid, a=field_of(seal))
+    verdict = node.feed(attached(raw, coupled(ENDPOINT, raw)))
+    assert missing_of(verdict) == {Missing(Want.SEAL, author.aid, 7, DIGEST, author.aid)}
+    assert isinstance(node.results(author.interact(seal).raw)[1].verdict, Authentic)
+    assert isinstance(node.feed(attached(raw, coupled(ENDPOINT, raw))), Authentic)
+
+
+@pytest.mark.parametrize(
+    ("route", "changes", "code"),
+    [
+        ("", {}, ErrorCode.ROUTE),
+        ("log", {}, ErrorCode.ROUTE),
+        ("logs", {"i": None}, ErrorCode.PAYLOAD),
+        ("logs", {"i": "nobody"}, ErrorCode.PAYLOAD),
+        ("logs", {"src": "nobody"}, ErrorCode.PAYLOAD),
+        ("logs", {"s": "01"}, ErrorCode.PAYLOAD),
+        ("logs", {"s": 1}, ErrorCode.PAYLOAD),
+        ("logs", {"fn": -1}, ErrorCode.PAYLOAD),
+        ("logs", {"a": {"d": DIGEST}}, ErrorCode.PAYLOAD),
+        ("logs", {"a": "x"}, ErrorCode.PAYLOAD),
+        ("mbx", {}, ErrorCode.PAYLOAD),
+        ("mbx", {"topics": []}, ErrorCode.PAYLOAD),
+        ("mbx", {"topics": {"/receipt": "0"}}, ErrorCode.PAYLOAD),
+        ("mbx", {"topics": {"/receipt": -1}}, ErrorCode.PAYLOAD),
+        ("mbx", {"topics": {"/receipt": True}}, ErrorCode.PAYLOAD),
+    ],
+)
+def test_malformed_query_is_refused(
+    route: str, changes: dict[str, Any], code: ErrorCode
+) -> None:
+    """A signed query with an unknown route or malformed parameters is invalid."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _query(route, **({"i": author.aid} | changes))
+    assert code_of(node.feed(attached(raw, coupled(ENDPOINT, raw)))) is code
+
+
+def test_query_without_an_identifier_is_refused() -> None:
+    """A query must name the identifier that it is about."""
+    raw = _query("logs")
+    verdict = Node().feed(attached(raw, coupled(ENDPOINT, raw)))
+    assert code_of(verdict) is ErrorCode.PAYLOAD
+
+
+def test_empty_anchor_is_none() -> None:
+    """A query with an empty anchor asks for no seal."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _query("logs", i=author.aid, a={})
+    assert isinstance(node.feed(attached(raw, coupled(ENDPOINT, raw))), Authentic)
+
+
+def test_query_of_a_stranger_waits() -> None:
+    """A query whose signer's log is not here waits for it."""
+    node, (author, log) = Node(), _author()
+    stranger, _ = _author("stranger")
+    node.accept(log)
+    raw = _query("logs", i=author.aid)
+    verdict = node.feed(attached(raw, signed_by_last(stranger, raw)))
+    assert missing_of(verdict) == {Missing(Want.EVENT, stranger.aid, 0)}
+
+
+def test_query_of_a_stranger_may_be_answered() -> None:
+    """A node that answers strangers says that the query is not authenticated."""
+    node, (author, log) = Node(answer_strangers=True), _author()
+    stranger, _ = _author("stranger")
+    node.accept(log)
+    raw = _query("logs", i=author.aid)
+    verdict = node.feed(attached(raw, signed_by_last(stranger, raw)))
+    assert isinstance(verdict, Unauthenticated)
+    assert isinstance(verdict.message, Query)
+    assert verdict.claimed_signer == stranger.aid
+
+
+def test_query_of_a_stranger_about_an_unknown_log_waits() -> None:
+    """What cannot be answered waits also for a node that answers strangers."""
+    node, (author, log) = Node(answer_strangers=True), _author()
+    stranger, _ = _author("stranger")
+    raw = _query("logs", i=author.aid)
+    verdict = node.feed(attached(raw, signed_by_last(stranger, raw)))
+    assert missing_of(verdict) == {Missing(Want.EVENT, author.aid, 0)}
+    assert isinstance(node.results(log)[1].verdict, Unauthenticated)
+
+
+# Exchanges, and messages that are only authenticated.
+
+
+def _exchange(author: Author, **values: object) -> bytes:
+    return routed("exn", i=author.aid, **values)
+
+
+def test_exchange_of_its_sender_is_authentic() -> None:
+    """An exchange is signed by its sender."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _exchange(author)
+    verdict = node.feed(attached(raw, endorsed(author, raw)))
+    assert isinstance(verdict, Authentic)
+    assert verdict.signer == author.aid
+
+
+def test_exchange_of_somebody_else_is_refused() -> None:
+    """Nobody else may sign an exchange."""
+    node, (author, log) = Node(), _author()
+    other, other_log = _author("other")
+    node.accept(log, other_log)
+    raw = _exchange(author)
+    assert code_of(node.feed(attached(raw, endorsed(other, raw)))) is ErrorCode.SIGNER
+
+
+def test_exchange_with_its_payload_is_authentic() -> None:
+    """An ESSR payload that fits its digest is fine."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _exchange(author, a=digest(b"secret"))
+    payload = group(GroupKind.ESSR_PAYLOAD, b"secret")
+    assert isinstance(node.feed(attached(raw, endorsed(author, raw), payload)), Authentic)
+
+
+@pytest.mark.parametrize("payload", [None, b"other"])
+def test_exchange_without_its_payload_is_refused(payload: bytes | None) -> None:
+    """An ESSR payload that is missing, or another, is refused."""
+    author, _ = _author()
+    raw = _exchange(author, a=digest(b"secret"))
+    groups = [] if payload is None else [group(GroupKind.ESSR_PAYLOAD, payload)]
+    verdict = Node().feed(attached(raw, endorsed(author, raw), *groups))
+    assert code_of(verdict) is ErrorCode.PAYLOAD
+
+
+@pytest.mark.parametrize("message_type", ["pro", "bar"])
+def test_other_messages_are_authenticated(message_type: str) -> None:
+    """Prods and bare messages are authenticated for whoever signs them."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = routed(message_type)
+    assert isinstance(node.feed(attached(raw, endorsed(author, raw))), Authentic)
+
+
+def test_message_that_waits_is_authenticated_later() -> None:
+    """An exchange of an unknown sender waits for its log."""
+    node, (author, log) = Node(), _author()
+    raw = _exchange(author)
+    assert isinstance(node.feed(attached(raw, endorsed(author, raw))), Waits)
+    results = node.results(log)
+    assert isinstance(results[0].verdict, Accepted)
+    assert isinstance(results[1].verdict, Authentic)
+
+
+def test_other_seals_do_not_answer_a_query() -> None:
+    """An event with another seal leaves the query waiting."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _query("logs", i=author.aid, a=field_of(EventSeal(author.aid, 7, DIGEST)))
+    node.feed(attached(raw, coupled(ENDPOINT, raw)))
+    assert len(node.results(author.interact(DigestSeal(DIGEST)).raw)) == 1
+    assert len(list(node.store.waiting())) == 1
