@@ -1,6 +1,6 @@
 """The event processor against the oracle: any authors, any messages, any order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from keystead.cesr import indexed
 from keystead.cesr.indexed import IndexedSignature
-from keystead.limits import DEFAULT_LIMITS
+from keystead.keri.seals import EventSeal
 from keystead.suites import Suite
 from keystead.testing.authoring import witness
 from support import oracle
@@ -29,12 +29,13 @@ _CASTS = (
     ("solo", "trio", "witnessed", "head", "arm"),
 )
 _DELEGATORS = {"arm": "head", "hand": "arm", "orphan": "closed"}
+_WAYS = ("together", "swapped", "after", "in place", "in place")
 _TRAITS = {"strict": ("EO",), "closed": ("DND",)}
 
 backs = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
 numbers = st.integers(0, 11)
 places = st.sets(st.integers(0, 2), min_size=1, max_size=2)
-styles = st.sampled_from(["whole", "whole", "parts", "later"])
+styles = st.sampled_from(["whole", "whole", "parts", "alone", "later"])
 forms = st.sampled_from(["indexed", "indexed", "bare", "couples"])
 kinds = st.sampled_from(["ixn", "ixn", "ixn", "rot", "rot", "hire", "last"])
 
@@ -132,6 +133,14 @@ class LogMachine(RuleBasedStateMachine):
                 self._send(made.packet((), (one.index,), form=form, apart=True))
             for one in made.signatures[1:]:
                 self._send(made.packet((one.index,), ()))
+        elif style == "alone":
+            single, first = replace(made, signatures=made.signatures[:1]), made.signatures[0]
+            also = indexed.make(
+                Suite.ED25519, first.raw, first.index, ondex=None, current_only=True
+            )
+            self._send(replace(single, signatures=(first, also)).packet((0,), ()))
+            for each in ("indexed", "bare", "couples"):
+                self._send(single.packet((), (0,), form=each, apart=each != form))
 
     @rule(
         steps=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["rot", "rot", "ixn"])),
@@ -164,6 +173,43 @@ class LogMachine(RuleBasedStateMachine):
             name, kind = _DELEGATORS.get(name), next_kind
         if send:
             for made in chain if upwards else chain[::-1]:
+                self._send(made.packet())
+
+    @rule(ways=st.lists(st.sampled_from(_WAYS), min_size=2, max_size=2), late=st.booleans())
+    def contend(self, ways: list[str], *, late: bool) -> None:
+        """Rotate the lowest delegate twice from one state, and approve both rotations.
+
+        One event seals both, in either order, or one event after another, or two events at one
+        place, which in their turn need two approvals when their author is delegated.
+        """
+        name: str | None = next((one for one in ("hand", "arm") if one in self.branches), None)
+        if name is None or not self._tip(name).state.establishment.transferable:
+            return
+        pair = (self._extended(name, "rot"), self._extended(name, "rot"))
+        chains = ([pair[0]], [pair[1]])
+        for way in ways:
+            name = _DELEGATORS.get(name)
+            if name is None or not self._tip(name).state.establishment.transferable:
+                break
+            seals = [pair[0].seal, pair[1].seal]
+            if way in ("together", "swapped"):
+                both = self._extended(name, "ixn", seals[:: 1 if way == "together" else -1])
+                pair = (both, both)
+            elif way == "after":
+                first = self._extended(name, "ixn", seals[:1])
+                pair = (first, self._extended(name, "ixn", seals[1:], self.branches[name][-1]))
+            else:
+                kind = "rot" if name in _DELEGATORS else "ixn"
+                pair = (
+                    self._extended(name, kind, seals[:1]),
+                    self._extended(name, "rot", seals[1:]),
+                )
+            for chain, made in zip(chains, pair, strict=True):
+                chain.append(made)
+            if way != "in place":
+                break
+        for chain in chains[::-1] if late else chains:
+            for made in reversed(chain):
                 self._send(made.packet())
 
     @rule(who=numbers, back=backs, kind=kinds, change=st.sampled_from(sorted(_CHANGES)))
@@ -240,8 +286,7 @@ class LogMachine(RuleBasedStateMachine):
             assert list(last.witnesses) == rules["b"]
             assert last.witness_threshold == int(rules["bt"], 16)
             evidence = store.duplicity(aid)
-            assert {one.other.said for one in evidence} <= log.duplicitous
-            assert len(evidence) == min(DEFAULT_LIMITS.evidence, len(log.duplicitous))
+            assert {one.other.said for one in evidence} == log.duplicitous
             for both in evidence:
                 assert both.accepted.event.sn == both.other.sn
                 assert both.accepted.event.said != both.other.said
@@ -265,7 +310,27 @@ class LogMachine(RuleBasedStateMachine):
 
     def _author(self, who: int, back: int) -> tuple[str, Branch]:
         name = list(self.branches)[who % len(self.branches)]
+        if back == 0:
+            return name, self._tip(name)
         return name, self.branches[name][-1 - back % len(self.branches[name])].branch()
+
+    def _tip(self, name: str) -> Branch:
+        """Return the branch that the validator follows, the latest one if it knows none."""
+        known = [
+            branch
+            for branch in self.branches[name]
+            if (event := self.validator.store.event(branch.aid, branch.state.sn))
+            and event.event.said == branch.state.said
+        ]
+        return max(known, key=lambda one: one.state.sn, default=self.branches[name][-1]).branch()
+
+    def _extended(
+        self, name: str, kind: str, seals: Sequence[EventSeal] = (), branch: Branch | None = None
+    ) -> Made:
+        author = (branch or self._tip(name)).branch()
+        made = author.extend(kind, seals)
+        self._keep(name, author, made)
+        return made
 
     def _made(self, which: int) -> Made:
         among = self.made if which > 8 else self._open() or self.made

@@ -17,12 +17,14 @@ from keystead.keri import build
 from keystead.keri.build import Configuration, Keys, Witnesses
 from keystead.keri.messages import Receipt
 from keystead.keri.seals import DigestSeal, EventSeal, Seal
+from keystead.limits import Limits
 from keystead.node.ingest import EventProcessor, Result
 from keystead.stores.memory import MemoryStore
 from keystead.suites import Suite
 from keystead.testing.authoring import Author, KeyPair, Signed
 from support import oracle
 
+_ROOMY = Limits(held_events=1000, evidence=1000)  # bounds are tested elsewhere
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _salt = (
     DigestSeal(build.commitment(KeyPair(f"salt {number}").key)) for number in itertools.count()
@@ -194,8 +196,8 @@ class Validator:
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self.store = MemoryStore()
-        self.processor = EventProcessor(self.store)
+        self.store = MemoryStore(_ROOMY)
+        self.processor = EventProcessor(self.store, limits=_ROOMY)
         self.now = START
 
     def receive(self, packet: Packet) -> list[Result]:

@@ -258,10 +258,9 @@ class MemoryStore:
         accepted: AcceptedEvent | None = None
         unblocked: tuple[Held, ...] = ()
         if decision.append is not None:
-            log = self._logs.get(aid)
-            if log is None:
-                log = self._logs[aid] = _Log()
+            log = self._logs.get(aid) or _Log()
             accepted = log.append(decision.append)
+            self._logs[aid] = log  # only now: an event that does not fit makes no log
             self._numbers[accepted.event.said] = accepted.first_seen_number
         if decision.extend is not None:
             self._extend(decision.extend)
