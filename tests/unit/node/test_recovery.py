@@ -1,20 +1,6 @@
 """Delegation and recovery as a store sees them."""
 
 import pytest
-from support.logs import (
-    DIGEST,
-    Node,
-    attached,
-    code_of,
-    controlled,
-    group,
-    missing_of,
-    pairs,
-    plan,
-    remade,
-    signatures,
-    state_after,
-)
 
 from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import SourceCouple
@@ -29,6 +15,20 @@ from keystead.keri.seals import DigestSeal, Seal
 from keystead.keri.verdicts import Accepted, Duplicate, Duplicitous, Source, Superseded
 from keystead.limits import Limits
 from keystead.testing.authoring import Author, Signed, witness
+from support.logs import (
+    DIGEST,
+    Node,
+    attached,
+    code_of,
+    controlled,
+    group,
+    missing_of,
+    pairs,
+    plan,
+    remade,
+    signatures,
+    state_after,
+)
 
 OTHER = DigestSeal(DIGEST)
 
@@ -431,9 +431,7 @@ class Chain:
 def test_later_approval_higher_up_supersedes() -> None:
     """C. Where the delegator itself recovered, its approvals by the root decide."""
     chain = Chain(Limits())
-    chain.node.accept(
-        chain.root.interact(chain.middle.seal).raw, chain.middle.raw, chain.new.raw
-    )
+    chain.node.accept(chain.root.interact(chain.middle.seal).raw, chain.middle.raw, chain.new.raw)
     assert chain.node.trunk(chain.delegate.aid)[1:] == [chain.new.event.said]
 
 
