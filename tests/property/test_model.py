@@ -20,13 +20,12 @@ from support.branches import Branch, Made, Packet, Validator
 _CASTS = (
     ("solo",),
     ("trio",),
-    ("witnessed",),
-    ("basic",),
-    ("strict",),
+    ("board",),
+    ("board", "trio"),
     ("head", "arm"),
     ("head", "arm", "hand"),
-    ("closed", "orphan"),
-    ("solo", "trio", "witnessed", "head", "arm"),
+    ("basic", "strict", "closed", "orphan"),
+    ("solo", "board", "head", "arm", "hand"),
 )
 _DELEGATORS = {"arm": "head", "hand": "arm", "orphan": "closed"}
 _WAYS = ("together", "swapped", "after", "in place", "in place")
@@ -35,7 +34,7 @@ _TRAITS = {"strict": ("EO",), "closed": ("DND",)}
 backs = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
 numbers = st.integers(0, 11)
 places = st.sets(st.integers(0, 2), min_size=1, max_size=2)
-styles = st.sampled_from(["whole", "whole", "parts", "alone", "later"])
+styles = st.sampled_from(["whole", "whole", "parts", "alone", "alone", "later"])
 forms = st.sampled_from(["indexed", "indexed", "bare", "couples"])
 kinds = st.sampled_from(["ixn", "ixn", "ixn", "rot", "rot", "hire", "last"])
 
@@ -85,12 +84,12 @@ class LogMachine(RuleBasedStateMachine):
     def start(self, cast: tuple[str, ...], *, known: bool) -> None:
         """Incept the identifiers, whom the validator may know already with their approvals."""
         for name in cast:
-            keys = 3 if name == "trio" else 1
-            witnesses = [witness(f"{name} {number}") for number in range(2)]
             author = Branch(
-                name, keys=keys, witnesses=witnesses if name == "witnessed" else (),
+                name,
+                keys=3 if name in ("trio", "board") else 1,
+                witnesses=[witness(f"{one}") for one in range(2)] if name == "board" else (),
                 basic=name == "basic",
-            )  # fmt: skip
+            )
             delegator = _DELEGATORS.get(name)
             above = self.branches[delegator][0] if delegator else None
             made = author.begin(traits=_TRAITS.get(name, ()), delegator=above)

@@ -11,6 +11,7 @@ from keystead.cesr import indexed, said
 from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import Group
 from keystead.cesr.indexed import IndexedSignature
+from keystead.cesr.keys import digest
 from keystead.cesr.stream import Message
 from keystead.cesr.writing import write_groups
 from keystead.keri import build
@@ -26,9 +27,6 @@ from support import oracle
 
 _ROOMY = Limits(held_events=1000, evidence=1000)  # bounds are tested elsewhere
 START = datetime(2026, 1, 1, tzinfo=UTC)
-_salt = (
-    DigestSeal(build.commitment(KeyPair(f"salt {number}").key)) for number in itertools.count()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +132,7 @@ class Branch(Author):
             name, keys=keys, threshold=["1/2"] * keys if keys > 1 else "1", witnesses=witnesses
         )
         self.basic = basic
+        self._salt = itertools.count()  # shared by all branches
 
     def begin(self, *, traits: Sequence[str] = (), delegator: "Branch | None" = None) -> Made:
         """Make the inception."""
@@ -153,7 +152,7 @@ class Branch(Author):
 
         The last one replaces the first witness by a new one.
         """
-        anchors = (*seals, next(_salt))
+        anchors = (*seals, DigestSeal(digest(f"{next(self._salt)}".encode())))
         if kind == "ixn":
             return self.made(self.interact(*anchors))
         if kind == "hire":
