@@ -1,6 +1,7 @@
 """Streams for tests: signed logs, groups of every kind, and what a reader makes of bytes."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from keystead.cesr import base64, values
 from keystead.cesr.codes import GroupKind
@@ -106,7 +107,7 @@ def binary_attachments(signed: Signed, *, framed: bool) -> bytes:
 def pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """Cut data at these places."""
     places = [0, *sorted(cut for cut in cuts if cut <= len(data)), len(data)]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(places)]
 
 
 def read_pieces(
@@ -131,8 +132,9 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Message | Malform
 def comparable(items: Iterable[Message | Malformed]) -> list[object]:
     """Return items in a form in which equal faults are equal."""
     return [
-        item if isinstance(item, Message) else (item.error.code, item.error.message)
-        + (item.start, item.end)
+        item
+        if isinstance(item, Message)
+        else (item.error.code, item.error.message, item.start, item.end)
         for item in items
     ]
 

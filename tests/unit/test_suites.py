@@ -4,10 +4,10 @@ import hashlib
 
 import pytest
 from blake3 import blake3
-from support import edwards
 
 from keystead import suites
 from keystead.suites import Suite
+from support import edwards
 
 SEED = bytes(range(32))
 MESSAGE = b"a message"

@@ -83,8 +83,29 @@ def test_surrogates_are_refused(point: int, place: str) -> None:
 
 @pytest.mark.parametrize(
     "number",
-    [0, 1, -1, 9, 10, -10, 2**31, 2**32, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64]
-    + [2**64 + 1, -(2**63), -(2**63) - 1, -(2**64), 10**30, -(10**30), 10**4000],
+    [
+        0,
+        1,
+        -1,
+        9,
+        10,
+        -10,
+        2**31,
+        2**32,
+        2**53,
+        2**53 + 1,
+        2**63 - 1,
+        2**63,
+        2**64 - 1,
+        2**64,
+        2**64 + 1,
+        -(2**63),
+        -(2**63) - 1,
+        -(2**64),
+        10**30,
+        -(10**30),
+        10**4000,
+    ],
 )
 def test_whole_numbers_of_any_size_are_exact(number: int) -> None:
     """Numbers at and beyond the edges of 64 bits keep their value and form."""

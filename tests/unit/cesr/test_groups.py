@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from support.streams import AID, GROUPS, SAID, SIGNATURES, STAMP, couple, ordinal, signature
 
-from keystead.cesr import base64, groups, primitives, values
-from keystead.cesr.codes import VERSION_1, GroupKind
+from keystead.cesr import base64, groups, indexed, primitives, values
+from keystead.cesr.codes import VERSION_1, CounterRow, GroupKind
 from keystead.cesr.groups import (
     Cursor,
     Group,
@@ -23,6 +22,7 @@ from keystead.cesr.writing import write_groups
 from keystead.errors import DecodeError, ErrorCode
 from keystead.limits import DEFAULT_LIMITS
 from keystead.suites import Suite
+from support.streams import AID, GROUPS, SAID, SIGNATURES, STAMP, couple, ordinal, signature
 
 SIGNED = b"-AAB" + SIGNATURES[0].text.encode()
 COUNTED = [row for row in VERSION_1.counters.values() if row.kind is not GroupKind.GENUS_VERSION]
@@ -41,7 +41,7 @@ def _refused(text: bytes) -> ErrorCode:
 
 @pytest.mark.parametrize("row", COUNTED, ids=lambda row: row.code)
 @pytest.mark.parametrize("count", [0, 1, 4095])
-def test_a_count_code_reads(row: groups.CounterRow, count: int) -> None:
+def test_a_count_code_reads(row: CounterRow, count: int) -> None:
     """Row, count and end are told, wherever the code stands."""
     text = row.code + base64.from_int(count, row.digits)
     assert groups.read_counter(f"xx{text}yy".encode(), 2) == (row, count, 2 + len(text))
@@ -66,7 +66,20 @@ def test_a_cut_count_code_is_truncated(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["-", "AAAA", "-1AA", "-aAA", "-MAA", "-0AAAAAA", "--AABAAA", "-+AA", "-\xe9AA", "=AAA", "-=AA"]
+    "text",
+    [
+        "-",
+        "AAAA",
+        "-1AA",
+        "-aAA",
+        "-MAA",
+        "-0AAAAAA",
+        "--AABAAA",
+        "-+AA",
+        "-\xe9AA",
+        "=AAA",
+        "-=AA",
+    ],
 )
 def test_an_unknown_count_code_is_refused(text: str) -> None:
     """A code that is not in the table is not guessed."""
@@ -117,7 +130,7 @@ def test_nothing_holds_no_groups() -> None:
 
 
 @pytest.mark.parametrize("row", COUNTED, ids=lambda row: row.code)
-def test_a_group_of_nothing_is_told(row: groups.CounterRow) -> None:
+def test_a_group_of_nothing_is_told(row: CounterRow) -> None:
     """A count of zero is a group without items, where the kind may be empty."""
     text = f"{row.code}{base64.from_int(0, row.digits)}".encode()
     if row.kind in {GroupKind.ATTACHMENTS, GroupKind.GENERIC, GroupKind.PATHED_MATERIAL}:
@@ -159,7 +172,7 @@ def test_an_unframed_group_ends_where_it_ends(group: Group) -> None:
 def test_signatures_of_any_suite_stand_together(suite: Suite, kind: GroupKind) -> None:
     """Common and uncommon codes may be mixed in any order."""
     raw = bytes(114 if suite is Suite.ED448 else 64)
-    other = groups.indexed.make(suite, raw, 1, ondex=None)
+    other = indexed.make(suite, raw, 1, ondex=None)
     items = (signature(0), other, signature(2), signature(3, 9), other)
     assert _read(write_groups([Group(kind, items)])) == (Group(kind, items),)
 
@@ -239,7 +252,9 @@ OTHER_DIGEST = primitives.make("X", b"", "abc").text.encode()
         pytest.param(b"-CAB" + SAID.encode() + PLAIN, ErrorCode.GROUP, id="digest for key"),
         pytest.param(b"-CAB" + KEY + SAID.encode() * 2, ErrorCode.GROUP, id="digest for signature"),
         pytest.param(b"-CAB" + PLAIN + KEY, ErrorCode.GROUP, id="signature for key"),
-        pytest.param(b"-GAB" + SAID.encode() + ordinal(0), ErrorCode.GROUP, id="digest for ordinal"),
+        pytest.param(
+            b"-GAB" + SAID.encode() + ordinal(0), ErrorCode.GROUP, id="digest for ordinal"
+        ),
         pytest.param(b"-GAB" + ordinal(0) + KEY, ErrorCode.GROUP, id="key for digest"),
         pytest.param(b"-GAB" + ordinal(0) * 3, ErrorCode.GROUP, id="ordinal for digest"),
         pytest.param(b"-GABMAAA" + b"A" * 64, ErrorCode.GROUP, id="short number for ordinal"),
@@ -278,7 +293,9 @@ def test_other_elements_are_refused(text: bytes, code: ErrorCode) -> None:
     assert _refused(text + b"A" * (-len(text) % 4)) is code
 
 
-@pytest.mark.parametrize("kind", ["-A", "-B", "-C", "-D", "-E", "-F", "-G", "-H", "-I", "-J", "-K", "-Z"])
+@pytest.mark.parametrize(
+    "kind", ["-A", "-B", "-C", "-D", "-E", "-F", "-G", "-H", "-I", "-J", "-K", "-Z"]
+)
 def test_a_lying_count_is_refused(kind: str) -> None:
     """More items than there are bytes end at once."""
     assert _refused(f"{kind}__{'A' * 40}".encode()) in {
@@ -287,7 +304,9 @@ def test_a_lying_count_is_refused(kind: str) -> None:
     }
 
 
-@pytest.mark.parametrize(("code", "suite"), [("0B", Suite.ED25519), ("0C", Suite.SECP256K1), ("0I", Suite.SECP256R1)])
+@pytest.mark.parametrize(
+    ("code", "suite"), [("0B", Suite.ED25519), ("0C", Suite.SECP256K1), ("0I", Suite.SECP256R1)]
+)
 def test_a_cursor_reads_signatures_without_index(code: str, suite: Suite) -> None:
     """The code tells the suite."""
     cursor = Cursor(primitives.make(code, bytes(64)).binary, 0, framed=True)

@@ -101,8 +101,17 @@ def test_every_pad_bit_must_be_zero(code: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["5BAB_AAA", "6BAB_AAA", "6BABAAQA", "8AABAAAB_AAA", "9AABAAABAAQA"]
-    + ["5BAA", "6BAA", "8AABAAAA", "9AABAAAA"],
+    [
+        "5BAB_AAA",
+        "6BAB_AAA",
+        "6BABAAQA",
+        "8AABAAAB_AAA",
+        "9AABAAABAAQA",
+        "5BAA",
+        "6BAA",
+        "8AABAAAA",
+        "9AABAAAA",
+    ],
 )
 def test_lead_bytes_must_be_zero(text: str) -> None:
     """Material of variable size stands behind zero bytes."""
@@ -162,8 +171,16 @@ def test_a_field_value_is_one_primitive(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "code"),
-    [(0, "4B"), (1, "6B"), (2, "5B"), (3, "4B"), (12285, "4B"), (12286, "9AAB"), (12288, "7AAB")]
-    + [(12287, "8AAB")],
+    [
+        (0, "4B"),
+        (1, "6B"),
+        (2, "5B"),
+        (3, "4B"),
+        (12285, "4B"),
+        (12286, "9AAB"),
+        (12288, "7AAB"),
+        (12287, "8AAB"),
+    ],
 )
 @pytest.mark.parametrize("asked", ["4B", "5B", "6B", "7AAB", "8AAB", "9AAB"])
 def test_a_variable_size_picks_lead_and_form(size: int, code: str, asked: str) -> None:

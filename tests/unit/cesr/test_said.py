@@ -8,7 +8,7 @@ import pytest
 from keystead.cesr import body as bodies
 from keystead.cesr import said
 from keystead.cesr.codes import DIGEST_CODES
-from keystead.cesr.keys import Aid, Digest, digest
+from keystead.cesr.keys import Digest, digest
 from keystead.cesr.versions import MAX_SIZE, Kind, Protocol
 from keystead.errors import ErrorCode, VerificationError
 from keystead.limits import DEFAULT_LIMITS
@@ -26,7 +26,7 @@ def test_an_addressed_map_holds_its_own_digest(
 ) -> None:
     """What was addressed checks, with one field or with two."""
     raw, made = said.address(_fields(i="x", a=["\u00e9"]), kind, labels=labels, code=code)
-    said.check(raw, made, Aid(made) if "i" in labels else None)
+    said.check(raw, made, made if "i" in labels else None)
     body = bodies.decode(raw, kind, DEFAULT_LIMITS)
     assert [body[label] for label in labels] == [made] * len(labels)
     assert body["v"] == f"KERI10{kind.value}{len(raw):06x}_"
@@ -82,7 +82,7 @@ def _two_algorithms() -> tuple[bytes, Digest, Digest]:
 def test_a_second_digest_may_have_another_algorithm() -> None:
     """Both digests are over the same filled bytes."""
     raw, one, other = _two_algorithms()
-    said.check(raw, one, Aid(other))
+    said.check(raw, one, other)
 
 
 @pytest.mark.parametrize("field", ["d", "i"])
@@ -96,7 +96,7 @@ def test_either_of_two_digests_must_match(field: str) -> None:
         wrong = digest(b"x", "0G")
         raw, other = raw.replace(other.encode(), wrong.encode()), wrong
     with pytest.raises(VerificationError) as caught:
-        said.check(raw, one, Aid(other))
+        said.check(raw, one, other)
     assert caught.value.code is ErrorCode.SAID
 
 

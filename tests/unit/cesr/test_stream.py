@@ -4,15 +4,6 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from support.streams import (
-    GROUPS,
-    binary_attachments,
-    comparable,
-    pieces,
-    read,
-    read_pieces,
-    signed_log,
-)
 
 from keystead.cesr import base64
 from keystead.cesr import body as bodies
@@ -23,6 +14,15 @@ from keystead.errors import ErrorCode
 from keystead.keri import forms
 from keystead.limits import DEFAULT_LIMITS
 from keystead.testing.authoring import Signed
+from support.streams import (
+    GROUPS,
+    binary_attachments,
+    comparable,
+    pieces,
+    read,
+    read_pieces,
+    signed_log,
+)
 
 LOGS = {kind: signed_log(kind=kind) for kind in Kind}
 FIRST, SECOND, THIRD = LOGS[Kind.JSON]
@@ -92,7 +92,9 @@ def test_a_framed_message_comes_out_at_once() -> None:
     assert len(list(reader)) == 1
 
 
-@pytest.mark.parametrize("data", [FIRST.raw, FIRST.event.raw, binary_attachments(FIRST, framed=False)])
+@pytest.mark.parametrize(
+    "data", [FIRST.raw, FIRST.event.raw, binary_attachments(FIRST, framed=False)]
+)
 def test_a_bare_message_waits_for_the_next(data: bytes) -> None:
     """More could be attached until the next body starts or the stream ends."""
     reader = StreamReader()
@@ -138,7 +140,9 @@ def test_annotation_is_skipped(blank: bytes, writer: str) -> None:
         assert items[0].groups == (() if writer == "none" else FIRST.groups)
 
 
-@pytest.mark.parametrize("genus", [GENUS, b"-_AAABAA", base64.decode(GENUS), base64.decode(b"-_AAABAA")])
+@pytest.mark.parametrize(
+    "genus", [GENUS, b"-_AAABAA", base64.decode(GENUS), base64.decode(b"-_AAABAA")]
+)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_genus_code_may_stand_before_a_message(genus: bytes, writer: str) -> None:
     """The code of the tables in use is stepped over, and ends the message before."""
@@ -365,7 +369,9 @@ def test_work_in_vain_is_bounded() -> None:
     items = read(data, limits)
     assert set(_faults(items)) == {ErrorCode.BODY, ErrorCode.TRUNCATED}
     assert len(items) < 120
-    assert comparable(items) == comparable(read_pieces(pieces(data, range(0, len(data), 777)), limits))
+    assert comparable(items) == comparable(
+        read_pieces(pieces(data, range(0, len(data), 777)), limits)
+    )
 
 
 def test_another_decoder_is_asked() -> None:

@@ -8,8 +8,13 @@ from keystead.errors import DecodeError, ErrorCode
 
 HEADS = {
     Kind.JSON: [b'{"v":"'],
-    Kind.CBOR: [b"\xa1av\x71", b"\xb7av\x71", b"\xb8\x20av\x71", b"\xb9\1\0av\x71"]
-    + [b"\xba\0\1\0\0av\x71"],
+    Kind.CBOR: [
+        b"\xa1avq",
+        b"\xb7avq",
+        b"\xb8 avq",
+        b"\xb9\x01\x00avq",
+        b"\xba\x00\x01\x00\x00avq",
+    ],
     Kind.MGPK: [
         b"\x81\xa1v\xb1",
         b"\x8f\xa1v\xb1",

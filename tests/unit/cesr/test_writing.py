@@ -1,12 +1,12 @@
 """Attachment groups as bytes."""
 
 import pytest
-from support.streams import GROUPS, SIGNATURES
 
 from keystead.cesr import base64, groups, writing
 from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import Group, PathedMaterial, PathSignatures
 from keystead.limits import DEFAULT_LIMITS
+from support.streams import GROUPS, SIGNATURES
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.kind.value)
