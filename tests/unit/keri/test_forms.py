@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from keystead.cesr.versions import Kind, Protocol
 from keystead.errors import DecodeError, ErrorCode, VerificationError
 from keystead.keri import build, forms
 from keystead.keri.build import Configuration, Witnesses
-from keystead.keri.events import FIELDS, AnyKeyEvent
+from keystead.keri.events import FIELDS, AnyKeyEvent, KeyEvent
 from keystead.keri.keystate import KeyState
 from keystead.keri.messages import parse_message
 from keystead.keri.parsing import parse_key_event
@@ -38,7 +39,8 @@ def _by_form(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> AnyKeyEvent | Error
         event = parse_message(message, limits)
     except (DecodeError, VerificationError) as error:
         return error.code
-    return event  # type: ignore[return-value] # only key events are given to it
+    assert isinstance(event, KeyEvent)
+    return cast("AnyKeyEvent", event)
 
 
 def _generally(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> AnyKeyEvent | ErrorCode:

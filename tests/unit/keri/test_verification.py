@@ -2,6 +2,7 @@
 
 import pytest
 
+from keystead.cesr.groups import ReceiptCouple
 from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Signature, digest
 from keystead.keri.build import commitment
@@ -168,10 +169,10 @@ def test_witness_counts_once_in_all_forms() -> None:
     ids=["none", "no witness", "content", "no place", "place"],
 )
 def test_others_are_no_witness_signatures(
-    signatures: list[IndexedSignature], couples: list[object]
+    signatures: list[IndexedSignature], couples: list[ReceiptCouple]
 ) -> None:
     """What is not by a witness, or does not verify, is no receipt of a witness."""
-    found = verified_witness_signatures(RAW, signatures, couples, WITNESSES)  # type: ignore[arg-type]
+    found = verified_witness_signatures(RAW, signatures, couples, WITNESSES)
     assert found == ()
 
 

@@ -8,9 +8,9 @@ from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import ReceiptQuadruple, SignatureGroup
 from keystead.errors import ErrorCode
 from keystead.keri import build
-from keystead.keri.attachments import Proofs
+from keystead.keri.attachments import Proofs, SignedEvent
 from keystead.keri.build import Configuration
-from keystead.keri.escrow import Missing, Want
+from keystead.keri.escrow import Missing, WaitingReceipts, Want
 from keystead.keri.messages import Receipt
 from keystead.keri.seals import DigestSeal
 from keystead.keri.verdicts import (
@@ -425,7 +425,8 @@ def test_receipts_attached_to_an_event_are_bounded(*, wait: bool) -> None:
     node.feed(attached(event.event.raw, controlled(*first), couples))
     if wait:
         (held,) = node.store.waiting()
-        assert held.waiting.proofs.couples == couples.items[:3]  # type: ignore[union-attr]
+        assert isinstance(held.waiting, SignedEvent)
+        assert held.waiting.proofs.couples == couples.items[:3]
         node.accept(attached(event.event.raw, controlled(two)))
     (accepted,) = node.store.events(author.aid)
     assert accepted.proofs.couples == couples.items[:3]
@@ -450,7 +451,8 @@ def test_waiting_receipts_are_bounded() -> None:
     node.feed(_couples(event, 2))
     node.feed(_couples(event, 2, 2))
     (held,) = node.store.waiting()
-    assert held.waiting.claims.count == 2  # type: ignore[union-attr]
+    assert isinstance(held.waiting, WaitingReceipts)
+    assert held.waiting.claims.count == 2
 
 
 def test_waiting_signatures_are_bounded() -> None:
@@ -462,7 +464,8 @@ def test_waiting_signatures_are_bounded() -> None:
     node.feed(attached(event.event.raw, controlled(*junk[:2])))
     node.feed(attached(event.event.raw, controlled(*junk[2:])))
     (held,) = node.store.waiting()
-    assert held.waiting.claims.signatures == tuple(junk[2:])  # type: ignore[union-attr]
+    assert isinstance(held.waiting, SignedEvent)
+    assert held.waiting.claims.signatures == tuple(junk[2:])
 
 
 # Protected and unprotected channels.

@@ -7,9 +7,10 @@ import pytest
 
 from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import Group, LastSignatureGroup, SignatureGroup
+from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import digest
 from keystead.errors import ErrorCode
-from keystead.keri.escrow import Missing, Want
+from keystead.keri.escrow import Missing, WaitingMessage, Want
 from keystead.keri.messages import Query
 from keystead.keri.routed import EndRole, Location, Statement, state_fields
 from keystead.keri.seals import DigestSeal, EventSeal, field_of
@@ -186,7 +187,7 @@ def test_signatures_of_a_reply_add_up(*, last: bool) -> None:
     assert not list(node.store.waiting())
 
 
-def _group(author: Author, *signed: Any, last: bool) -> Group:  # noqa: ANN401 - signatures
+def _group(author: Author, *signed: IndexedSignature, last: bool) -> Group:
     establishment = author.state.establishment
     if last:
         return group(GroupKind.LAST_SIGNATURE_GROUPS, LastSignatureGroup(author.aid, signed))
@@ -216,7 +217,8 @@ def test_waiting_signatures_of_a_message_are_bounded() -> None:
     node.feed(attached(raw, _group(author, *junk[:2], last=True)))
     node.feed(attached(raw, _group(author, *junk[2:], last=True)))
     (held,) = node.store.waiting()
-    assert held.waiting.signatures == tuple(junk[2:])  # type: ignore[union-attr]
+    assert isinstance(held.waiting, WaitingMessage)
+    assert held.waiting.signatures == tuple(junk[2:])
 
 
 def test_first_arrival_of_a_message_counts() -> None:
