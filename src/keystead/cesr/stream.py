@@ -84,6 +84,11 @@ _NEXT_JSON = b"{"  # stands in no attachment, so it ends them
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9_-]")
 
 
+def _behind_annotation(data: bytes, start: int) -> int:
+    blank = _ANNOTATIONS.match(data, start)
+    return start if blank is None else blank.end()
+
+
 class _Open:
     """A frame whose body is read and whose attachments are not complete.
 
@@ -248,10 +253,8 @@ class StreamReader:
         """Read the body at the current position, or step over what is none."""
         start = self._position
         if not may_start(self._data[start]):
-            blank = _ANNOTATIONS.match(self._data, start)
-            if blank is not None:
-                self._position = blank.end()
-            else:
+            self._position = _behind_annotation(self._data, start)
+            if self._position == start:
                 self._read_genus()
             return None
         self._require(HEAD_BYTES)
@@ -340,8 +343,7 @@ class StreamReader:
 
     def _read_annotation(self, frame: _Open, at: int) -> bool:
         """Step over the annotation at `at`, which counts as attached: it must end somewhere."""
-        blank = _ANNOTATIONS.match(self._data, at)
-        end = len(self._data) if blank is None else blank.end()
+        end = _behind_annotation(self._data, at)
         self._claim(frame, end)
         frame.size = end - self._position
         return False
