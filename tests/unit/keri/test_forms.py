@@ -3,7 +3,6 @@
 import re
 from functools import cache
 from pathlib import Path
-from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -40,7 +39,7 @@ def _by_form(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> AnyKeyEvent | Error
     except (DecodeError, VerificationError) as error:
         return error.code
     assert isinstance(event, KeyEvent)
-    return cast("AnyKeyEvent", event)
+    return event
 
 
 def _generally(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> AnyKeyEvent | ErrorCode:
