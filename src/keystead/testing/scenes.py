@@ -244,7 +244,7 @@ def _add_delegated(world: World) -> None:
     approvals = [world.piece(root.interact(one.seal)) for one in (first, other)]
     chain = [begin, world.piece(dip), approve, approve_second, approvals[0], world.piece(first)]
     world.add("delegated recovery", [*chain, approvals[1], world.piece(other)])
-    world.record.recoverable.add(first.event.raw)
+    world.record.recoverable |= {first.event.raw, ixn.event.raw}
 
     stranger = world.author("stranger").incept(configuration=by_root)
     world.add("unapproved", [begin, world.piece(stranger), approve], accepted=2)
