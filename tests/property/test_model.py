@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
+from unittest import TestCase
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from keystead.cesr import indexed
 from keystead.cesr.indexed import IndexedSignature
@@ -17,16 +18,6 @@ from keystead.testing.authoring import witness
 from support import oracle
 from support.branches import Branch, Made, Packet, Validator
 
-_CASTS = (
-    ("solo",),
-    ("trio",),
-    ("board",),
-    ("board", "trio"),
-    ("head", "arm"),
-    ("head", "arm", "hand"),
-    ("basic", "strict", "closed", "orphan"),
-    ("solo", "board", "head", "arm", "hand"),
-)
 _DELEGATORS = {"arm": "head", "hand": "arm", "orphan": "closed"}
 _WAYS = ("together", "swapped", "after", "in place", "in place")
 _TRAITS = {"strict": ("EO",), "closed": ("DND",)}
@@ -69,7 +60,13 @@ _CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Authors make events, and copies of them reach a validator in any order."""
+    """Authors make events, and copies of them reach a validator in any order.
+
+    Attributes:
+        casts: identifiers that take part together.
+    """
+
+    casts: ClassVar[Sequence[tuple[str, ...]]] = (("solo", "board", "head", "arm", "hand"),)
 
     def __init__(self) -> None:
         """Start with nobody."""
@@ -80,10 +77,10 @@ class LogMachine(RuleBasedStateMachine):
         self.made: list[Made] = []
         self.to_approve: dict[str, list[Made]] = {}
 
-    @initialize(cast=st.sampled_from(_CASTS), known=st.sampled_from([True, True, False]))
-    def start(self, cast: tuple[str, ...], *, known: bool) -> None:
+    @initialize(cast=numbers, known=st.sampled_from([True, True, True, False]))
+    def start(self, cast: int, *, known: bool) -> None:
         """Incept the identifiers, whom the validator may know already with their approvals."""
-        for name in cast:
+        for name in self.casts[cast % len(self.casts)]:
             author = Branch(
                 name,
                 keys=3 if name in ("trio", "board") else 1,
@@ -142,6 +139,7 @@ class LogMachine(RuleBasedStateMachine):
                 self._send(single.packet((), (0,), form=each, apart=each != form))
             self._send(made.packet(None, ()))
 
+    @precondition(lambda self: _DELEGATORS.keys() & self.branches.keys())
     @rule(
         steps=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["rot", "rot", "ixn"])),
                        min_size=3, max_size=3),
@@ -175,6 +173,7 @@ class LogMachine(RuleBasedStateMachine):
             for made in chain if upwards else chain[::-1]:
                 self._send(made.packet())
 
+    @precondition(lambda self: "arm" in self.branches)
     @rule(ways=st.lists(st.sampled_from(_WAYS), min_size=2, max_size=2), late=st.booleans())
     def contend(self, ways: list[str], *, late: bool) -> None:
         """Rotate the lowest delegate twice from one state, and approve both rotations.
@@ -370,10 +369,39 @@ def _interaction(author: Branch, seals: list[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-LogMachine.TestCase.settings = settings(
-    max_examples=350,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-TestLogs = pytest.mark.timeout(600)(LogMachine.TestCase)
+class SingleKeys(LogMachine):
+    """Identifiers of one key: plain, named by the key, bound to rotations, not to delegate."""
+
+    casts = (("solo",), ("basic", "strict"), ("closed", "orphan"))
+
+
+class SharedControl(LogMachine):
+    """Identifiers of several keys with weights, with witnesses or without."""
+
+    casts = (("board",), ("trio",))
+
+
+class Delegations(LogMachine):
+    """A delegator, its delegate, and the delegate of that one."""
+
+    casts = (("head", "arm"), ("head", "arm", "hand"))
+
+
+def _case(machine: type[LogMachine], examples: int) -> type[TestCase]:
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=examples,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    slow: type[TestCase] = pytest.mark.timeout(600)(
+        case
+    )  # a failure takes up to five minutes to shrink
+    return slow
+
+
+TestSingleKeys = _case(SingleKeys, 120)
+TestSharedControl = _case(SharedControl, 200)
+TestDelegations = _case(Delegations, 120)
+TestEverybody = _case(LogMachine, 60)
