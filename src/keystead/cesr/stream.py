@@ -84,6 +84,10 @@ _NEXT_JSON = b"{"  # stands in no attachment, so it ends them
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9_-]")
 
 
+# Bytes of one frame's binary groups that may be read in vain before reading waits for more.
+_FREE_REPEATS = 16 * 1024
+
+
 def _behind_annotation(data: bytes, start: int) -> int:
     blank = _ANNOTATIONS.match(data, start)
     return start if blank is None else blank.end()
@@ -101,9 +105,12 @@ class _Open:
         groups: the attachments so far.
         size: bytes of the frame so far.
         searched: bytes of the frame in which no end of bare groups was found.
+        repeated: bytes of binary groups that were read and found to lack more.
     """
 
-    __slots__ = ("content", "error", "groups", "kind", "protocol", "raw", "searched", "size")
+    __slots__ = (
+        "content", "error", "groups", "kind", "protocol", "raw", "repeated", "searched", "size",
+    )  # fmt: skip
 
     def __init__(self, protocol: Protocol, kind: Kind, raw: bytes) -> None:
         self.protocol = protocol
@@ -114,6 +121,7 @@ class _Open:
         self.groups: list[Group] = []
         self.size = len(raw)
         self.searched = 0
+        self.repeated = 0
 
 
 class StreamReader:
@@ -394,7 +402,13 @@ class StreamReader:
             if not framed:
                 frame.groups.append(groups.read_group(cursor, row, count, self._limits))
         except NeedMore as short:
-            raise self._lack(frame, at + short.position) from None
+            need = at + short.position
+            frame.repeated += len(cursor.data)
+            if frame.repeated > _FREE_REPEATS:
+                # The next attempt reads it all again, so it waits for twice as much: many small
+                # pieces must not cost the square of their number.
+                need = max(need, min(at + 2 * len(cursor.data), limit))
+            raise self._lack(frame, need) from None
         end = at + cursor.position
         if framed:
             start, end = end, end + 3 * count

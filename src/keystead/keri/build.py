@@ -216,6 +216,8 @@ def _key_fields(keys: Keys) -> dict[str, Any]:
 def _complete(fields: Body, kind: Kind, labels: Sequence[str] = ("d",)) -> AnyKeyEvent:
     """Serialize, and read back by the rules that others apply."""
     raw, _ = addressing.address(fields, kind, labels=labels)
+    if len(raw) > DEFAULT_LIMITS.body:
+        raise _refused(f"an event of {len(raw)} bytes, over {DEFAULT_LIMITS.body}")
     try:
         return parse_key_event(bodies.decode(raw, kind, DEFAULT_LIMITS), raw, DEFAULT_LIMITS)
     except (DecodeError, VerificationError) as error:
@@ -238,8 +240,11 @@ def _check_keys(keys: Keys, current: Sequence[VerificationKey]) -> None:
 
 
 def _check_witness_threshold(threshold: int, witnesses: int) -> None:
-    if witnesses and not 0 < threshold <= witnesses:
-        raise _refused(f"{witnesses} witnesses need a threshold from 1 to {witnesses}")
+    if witnesses > DEFAULT_LIMITS.witnesses:
+        raise _refused(f"more than {DEFAULT_LIMITS.witnesses} witnesses")
+    least = min(1, witnesses)
+    if not least <= threshold <= witnesses:
+        raise _refused(f"{witnesses} witnesses need a threshold from {least} to {witnesses}")
 
 
 def _refused(what: str) -> UsageError:

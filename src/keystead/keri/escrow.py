@@ -101,6 +101,7 @@ class WaitingMessage(msgspec.Struct, frozen=True, gc=False):
         said: digest of that event, None for the latest.
         signatures: unverified signatures.
         proven: verified ones, from an earlier attempt.
+        proven_under: digest of the establishment event whose keys verified them.
         couple: the signature of a non-transferable signer, who has neither log nor places.
     """
 
@@ -110,6 +111,7 @@ class WaitingMessage(msgspec.Struct, frozen=True, gc=False):
     said: Said | None = None
     signatures: tuple[IndexedSignature, ...] = ()
     proven: tuple[IndexedSignature, ...] = ()
+    proven_under: Said | None = None
     couple: ReceiptCouple | None = None
 
     @property
@@ -149,8 +151,9 @@ class Held(msgspec.Struct, frozen=True, gc=False):
                 return len(event.raw) + _SIGNATURE_SIZE * (claims.count + proofs.count)
             case WaitingReceipts(claims=claims):
                 return _SIGNATURE_SIZE * (claims.count + 1)
-            case WaitingMessage(message=message, signatures=signatures, proven=proven):
-                return len(message.raw) + _SIGNATURE_SIZE * (len(signatures) + len(proven))
+            case part:
+                signatures = len(part.signatures) + len(part.proven)
+                return len(part.message.raw) + _SIGNATURE_SIZE * signatures
 
 
 _SIGNATURE_SIZE = 300  # a signature with its key or group, as objects
@@ -163,8 +166,9 @@ def key_of(waiting: Waiting) -> HeldKey:
             return ("event", event.aid, event.sn, event.said, "")
         case WaitingReceipts(aid, sn, said):
             return ("receipts", aid, sn, said, "")
-        case WaitingMessage(message, signer, _, under):
-            return (message.message_type, "", -1, message.said, f"{signer} {under or ''}")
+        case part:
+            message, signer = part.message, f"{part.signer} {part.said or ''}"
+            return (message.message_type, "", -1, message.said, signer)
 
 
 def keys_of_event(aid: Aid, sn: int, said: Said) -> tuple[HeldKey, HeldKey]:

@@ -19,7 +19,8 @@ class Incumbent(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         accepted: the event on the trunk at that place.
         last_establishment: place of the latest establishment event on the trunk.
-        proof: the delegator's approval of `accepted`, when it is a delegated rotation.
+        proof: the delegator's approval of `accepted`, when it is a delegated rotation; None when
+            it cannot be told.
     """
 
     accepted: AcceptedEvent
@@ -59,7 +60,11 @@ def standing(event: KeyEvent, incumbent: Incumbent, proof: DelegationProof | Non
         return Standing.REFUSED
     if proof is None or proof.event is None:
         return Standing.NEEDS_APPROVAL
-    if incumbent.proof is not None and _later_approval(proof, incumbent.proof):
+    if incumbent.proof is None:
+        return Standing.REFUSED  # nobody can tell which approval is later
+    if incumbent.proof.event is None or _later_approval(proof, incumbent.proof):
+        # A controller or witness accepts before the approval, so it may hold what was never
+        # approved.
         return Standing.ALLOWED
     return Standing.REFUSED
 

@@ -99,6 +99,9 @@ def judge(  # noqa: PLR0913 - the log, the stand of the validator, and the bound
             if allowed is Standing.REFUSED:
                 return _refuse(event, incumbent.accepted, proofs, missing)
             effects = (Superseded(event.sn),)
+            if allowed is Standing.NEEDS_APPROVAL:
+                # Whoever accepts before the approval still takes no second version without it.
+                missing |= _missing_approval(event, establishment, delegation)
         if role in _AWAIT_OTHERS and (event.delegated or establishment.witness_threshold):
             missing |= _missing_from_others(event, establishment, proofs, delegation)
     except VerificationError as error:

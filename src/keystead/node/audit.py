@@ -108,8 +108,8 @@ class Audit:
         pending: dict[Aid, list[Held]] = {}
         for held in self.store.waiting():
             pending.setdefault(held.waiting.log, []).append(held)
-        known = list(self.store.identifiers())
-        for aid in [*known, *(aid for aid in pending if aid not in set(known))]:
+        known = dict.fromkeys(self.store.identifiers())
+        for aid in [*known, *(aid for aid in pending if aid not in known)]:
             state = self.store.key_state(aid)
             accepted = sum(1 for _ in self.store.first_seen(aid))
             on_trunk = 0 if state is None else state.sn + 1

@@ -71,7 +71,10 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
     waiting = kel.held_for(event.aid, event.sn, event.said)
     alone = signed
     if waiting:
-        alone, signed = _absorb(signed, waiting)
+        alone, signed = _absorb(signed, waiting, context.limits)
+        if any(held.local and isinstance(held.waiting, SignedEvent) for held in waiting):
+            # A copy came through a protected channel, whoever sent this one.
+            context = msgspec.structs.replace(context, source=Source.LOCAL)
     prior, incumbent = kel.key_state(event.aid), None
     if prior is not None and (event.sn != prior.sn + 1 or event.prior_said != prior.said):
         prior, incumbent = _place(kel, event, prior, context.limits)
@@ -93,6 +96,8 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
             if signed.claims.endorsements:
                 endorsed, hold = _settle(kel, event, signed.claims.endorsements, proofs, context)
                 proofs = proofs.merged(Proofs(endorsements=endorsed))
+            if proofs.couples or proofs.endorsements:
+                proofs = _bounded(proofs, Proofs(), context.limits)
             append = Append(
                 event,
                 verdict.state,
@@ -122,23 +127,24 @@ def decide_receipts(kel: KelReader, receipts: WaitingReceipts, context: Context)
         )
     event_key, own_key = keys_of_event(aid, sn, said)
     accepted = kel.accepted(aid, said)
-    if accepted is not None:
-        return _receipt(kel, accepted, receipts, context)
-    for held in kel.held(event_key):
-        if isinstance(held.waiting, SignedEvent) and held.waiting.proofs_under is not None:
-            return decide_event(kel, held.waiting.with_claims(receipts.claims), context)
-    if kel.event(aid, sn) is not None:
-        stale = VerificationError(ErrorCode.RECEIPT, f"the log holds another event at {sn:x}")
-        return Decision(Rejected(stale), release=(own_key,))
-    since = context.now
+    if accepted is None:
+        for held in kel.held(event_key):
+            if isinstance(held.waiting, SignedEvent) and held.waiting.proofs_under is not None:
+                # The channel of a receipt says nothing about that of its event.
+                remote = msgspec.structs.replace(context, source=Source.REMOTE)
+                return decide_event(kel, held.waiting.with_claims(receipts.claims), remote)
+        if kel.event(aid, sn) is not None:
+            stale = VerificationError(ErrorCode.RECEIPT, f"the log holds another event at {sn:x}")
+            return Decision(Rejected(stale), release=(own_key,))
     for held in kel.held(own_key):
         if isinstance(held.waiting, WaitingReceipts):
-            receipts = msgspec.structs.replace(
-                receipts, claims=held.waiting.claims.merged(receipts.claims)
-            )
-            since = held.since
+            claims = _joined(receipts.claims, held.waiting.claims, context.limits)
+            receipts = msgspec.structs.replace(receipts, claims=claims)
+            context = msgspec.structs.replace(context, now=held.since)
+    if accepted is not None:
+        return _receipt(kel, accepted, receipts, context)
     missing = frozenset((Missing(Want.RECEIPTED, aid, sn, detail=f"version {said}"),))
-    entry = Held(receipts, missing, context.source is Source.LOCAL, since)
+    entry = Held(receipts, missing, context.source is Source.LOCAL, context.now)
     return Decision(Waits(missing, receipts), hold=(entry,))
 
 
@@ -182,14 +188,23 @@ def prove_delegation(
 def _recorded_approval(
     kel: KelReader, accepted: AcceptedEvent, depth: int
 ) -> DelegationProof | None:
-    """Return the approval under which an event was accepted, superseded or not."""
+    """Return the approval under which an event was accepted, superseded or not.
+
+    Returns:
+        None for an event that needs no approval, or beyond the depth. Without an event in it
+        when the event was accepted before its approval, and there is none yet.
+    """
+    event, source = accepted.event, accepted.source
     delegator = accepted.state.establishment.delegator
-    if delegator is None or accepted.source is None or depth <= 0:
+    if delegator is None or not event.delegated or depth <= 0:
         return None
-    sealing = kel.accepted(delegator, accepted.source.said)
+    sealing = (
+        kel.sealing_event(delegator, seal_of(event))
+        if source is None
+        else kel.accepted(delegator, source.said)
+    )
     if sealing is None:
-        return None
-    event = accepted.event
+        return DelegationProof(delegator, known=True)
     return DelegationProof(
         delegator,
         known=True,
@@ -242,18 +257,41 @@ def _role(event: AnyKeyEvent, prior: KeyState | None, own: frozenset[Aid]) -> Ro
     return Role.DELEGATOR if delegator in own else Role.VALIDATOR
 
 
-def _absorb(signed: SignedEvent, waiting: tuple[Held, ...]) -> tuple[SignedEvent, SignedEvent]:
+def _absorb(
+    signed: SignedEvent, waiting: tuple[Held, ...], limits: Limits
+) -> tuple[SignedEvent, SignedEvent]:
     """Add what waited to an event: earlier copies of it, and then the receipts for it too."""
     for held in waiting:
         if isinstance(held.waiting, SignedEvent):
             copy = held.waiting
-            claims = signed.claims.merged(copy.claims)
+            claims = _joined(signed.claims, copy.claims, limits)
             signed = SignedEvent(signed.event, claims, copy.proofs, copy.proofs_under)
     alone = signed
     for held in waiting:
         if isinstance(held.waiting, WaitingReceipts):
             signed = signed.with_claims(held.waiting.claims)
     return alone, signed
+
+
+def _joined(new: Claims, old: Claims, limits: Limits) -> Claims:
+    """Join the claims of two messages about one event; too many make way for the new ones."""
+    claims = new.merged(old)
+    return claims if claims.count <= limits.receipts else new
+
+
+def _bounded(more: Proofs, known: Proofs, limits: Limits) -> Proofs:
+    """Leave out signatures by others than controller and witnesses that are too many."""
+    room = limits.receipts - len(known.couples)
+    room -= sum(len(group.signatures) for group in known.endorsements)
+    couples = more.couples[: max(0, room)]
+    room -= len(couples)
+    endorsements = []
+    for group in more.endorsements:
+        room -= len(group.signatures)
+        if room < 0:
+            break
+        endorsements.append(group)
+    return msgspec.structs.replace(more, couples=couples, endorsements=tuple(endorsements))
 
 
 def _hold(
@@ -275,6 +313,9 @@ def _hold(
             since = min(since, held.since)
         elif signed.proofs_under is not None:
             release.append(held.key)
+    if signed.proofs.couples:
+        proofs = _bounded(signed.proofs, Proofs(), context.limits)
+        signed = msgspec.structs.replace(signed, proofs=proofs)
     entry = Held(signed, missing, context.source is Source.LOCAL, since)
     return Decision(verdict, hold=(entry,), release=tuple(release))
 
@@ -290,13 +331,7 @@ def _extend(
     """Add what a copy of an accepted event proves, and hold what it claims."""
     endorsed, hold = _settle(kel, accepted.event, claims.endorsements, accepted.proofs, context)
     additions = additions.merged(Proofs(endorsements=endorsed))
-    room = context.limits.receipts - len(accepted.proofs.couples)
-    room -= len(accepted.proofs.endorsements)
-    additions = msgspec.structs.replace(
-        additions,
-        couples=additions.couples[: max(0, room)],
-        endorsements=additions.endorsements[: max(0, room)],
-    )
+    additions = _bounded(additions, accepted.proofs, context.limits)
     extend = Extend(accepted.event.aid, accepted.event.said, additions) if additions else None
     return Decision(Duplicate(accepted, additions), extend=extend, hold=hold, release=release)
 
@@ -311,8 +346,9 @@ def _receipt(
     )
     additions = decision.extend.proofs if decision.extend is not None else Proofs()
     if decision.hold:
-        waits = decision.hold[0]
-        return msgspec.structs.replace(decision, verdict=Waits(waits.missing, waits.waiting))
+        waits = decision.hold[0]  # has the key of what it replaces
+        verdict = Waits(waits.missing, waits.waiting)
+        return msgspec.structs.replace(decision, verdict=verdict, release=())
     return msgspec.structs.replace(decision, verdict=Receipted(accepted, additions))
 
 

@@ -79,7 +79,14 @@ def decide_message(kel: KelReader, part: WaitingMessage, context: Context) -> De
         if isinstance(held.waiting, WaitingMessage):
             earlier = held.waiting
             signatures = tuple(dict.fromkeys((*part.signatures, *earlier.signatures)))
-            part = msgspec.structs.replace(part, signatures=signatures, proven=earlier.proven)
+            if len(signatures) > context.limits.keys:  # too many make way for the new ones
+                signatures = part.signatures
+            part = msgspec.structs.replace(
+                part,
+                signatures=signatures,
+                proven=earlier.proven,
+                proven_under=earlier.proven_under,
+            )
     try:
         proven = _prove(kel, part)
         if proven is None and isinstance(message, Query) and context.answer_strangers:
@@ -92,7 +99,9 @@ def decide_message(kel: KelReader, part: WaitingMessage, context: Context) -> De
             return _hold(kel, part, frozenset((unknown,)), context)
         if part.couple is None:
             (group,) = proven.proofs.endorsements
-            part = msgspec.structs.replace(part, signatures=(), proven=group.signatures)
+            part = msgspec.structs.replace(
+                part, signatures=(), proven=group.signatures, proven_under=group.said
+            )
         if not proven.sufficient and proven.keys is not None:
             detail = f"{len(part.proven)} of {len(proven.keys.signing_keys)} keys signed"
             more = Missing(
@@ -144,7 +153,9 @@ def _prove(kel: KelReader, part: WaitingMessage) -> _Proven | None:
         keys = signer_keys(group, kel.event(part.signer, part.sn))
     if keys is None:
         return None
-    signed = check_signatures(raw, keys, part.signatures, part.proven)
+    # The latest keys may be others than those of the earlier attempt.
+    known = part.proven if part.proven_under == keys.said else ()
+    signed = check_signatures(raw, keys, part.signatures, known)
     proof = SignatureGroup(part.signer, keys.sn, keys.said, signed.signatures)
     return _Proven(keys, Proofs(endorsements=(proof,)), signed.sufficient)
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from keystead.cesr import base64
+from keystead.cesr import base64, groups
 from keystead.cesr import body as bodies
+from keystead.cesr.groups import Group
 from keystead.cesr.stream import Malformed, Message, StreamReader
 from keystead.cesr.versions import HEAD_BYTES, Kind, Protocol, write_version
 from keystead.cesr.writing import write_frame, write_groups
@@ -423,3 +425,29 @@ def test_a_body_read_by_its_form_still_gives_its_field_map() -> None:
     assert isinstance(item, Message)
     assert not isinstance(item.content, dict)
     assert item.body == bodies.decode(item.raw, Kind.JSON, DEFAULT_LIMITS)
+
+
+def test_small_pieces_of_a_binary_group_are_not_read_over_and_over() -> None:
+    """A group that grows by small pieces is tried a few times, not once for each piece."""
+    inner = b"4BABAAAA" * 4096
+    counter = b"-0Z" + base64.from_int(4096, 5).encode()
+    data = FIRST.event.raw + base64.decode(counter + inner)
+    reader = StreamReader()
+    tries = 0
+    read = groups.read_group
+
+    def counted(*arguments: Any, **named: Any) -> Group:
+        nonlocal tries
+        tries += 1
+        return read(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "read_group", counted)
+        for start in range(0, len(data), 64):
+            reader.feed(data[start : start + 64])
+            assert not list(reader)
+        reader.close()
+        (message,) = reader
+    assert isinstance(message, Message)
+    assert len(message.groups[0].items) == 4096
+    assert tries < 50

@@ -176,8 +176,12 @@ def test_unapproved_rotation_needs_approval() -> None:
 def test_rotation_of_unknown_approval_stands() -> None:
     """Without the approval of the old rotation no rule lets the new one supersede it."""
     assert standing(NEW, _incumbent(OLD), _proof(NEW, HIGHER)) is Standing.REFUSED
+
+
+def test_rotation_that_was_never_approved_gives_way() -> None:
+    """What a controller or witness took before an approval that never came is superseded."""
     unsealed = DelegationProof(DELEGATOR.aid, known=True)
-    assert standing(NEW, _incumbent(OLD, proof=unsealed), _proof(NEW, HIGHER)) is Standing.REFUSED
+    assert standing(NEW, _incumbent(OLD, proof=unsealed), _proof(NEW, HIGHER)) is Standing.ALLOWED
 
 
 # C

@@ -313,13 +313,15 @@ class Scene:
         recovered: the same after the new one.
     """
 
-    def __init__(self) -> None:
-        """Incept both identifiers."""
-        self.node = Node()
+    def __init__(self, *, controls: bool = False) -> None:
+        """Incept both identifiers; the node may be the one that controls the delegate."""
         self.delegator, root = _delegator()
         self.delegate = Delegate("delegate", self.delegator.aid)
         signed = self.delegate.incept()
-        self.node.accept(root.raw, self.delegator.interact(signed.seal).raw, signed.raw)
+        self.node = Node(own=[self.delegate.aid] if controls else ())
+        self.node.accept(
+            root.raw, self.delegator.interact(signed.seal).raw, signed.raw, source=Source.LOCAL
+        )
         self.recovered = self.delegate.fork()
         self.old, self.new = self.delegate.rotate(), self.recovered.rotate(OTHER)
 
@@ -346,6 +348,35 @@ def test_superseding_rotation_waits_for_approval() -> None:
     results = scene.node.results(scene.delegator.interact(scene.new.seal).raw)
     assert isinstance(results[1].verdict, Accepted)
     assert results[1].verdict.effects == (Superseded(1),)
+
+
+def test_second_version_waits_for_approval_where_the_first_did_not() -> None:
+    """Who accepts before the approval takes one version: never two for one place unapproved."""
+    scene = Scene(controls=True)
+    scene.node.accept(scene.old.raw, source=Source.LOCAL)
+    verdict = scene.node.feed(scene.new.raw, source=Source.LOCAL)
+    assert missing_of(verdict) == {_approval(scene.new)}
+    assert scene.node.trunk(scene.delegate.aid)[1:] == [scene.old.event.said]
+
+
+def test_approved_version_supersedes_what_was_never_approved() -> None:
+    """When the delegator approves the other version, that one takes the place."""
+    scene = Scene(controls=True)
+    scene.node.accept(scene.old.raw, source=Source.LOCAL)
+    scene.node.feed(scene.new.raw, source=Source.LOCAL)
+    results = scene.node.results(scene.delegator.interact(scene.new.seal).raw)
+    assert isinstance(results[1].verdict, Accepted)
+    assert scene.node.trunk(scene.delegate.aid)[1:] == [scene.new.event.said]
+
+
+def test_approval_that_came_behind_its_event_counts() -> None:
+    """An event accepted before its approval is compared by the approval that came later."""
+    scene = Scene(controls=True)
+    scene.node.accept(scene.old.raw, source=Source.LOCAL)
+    scene.node.accept(scene.delegator.interact(scene.new.seal).raw)
+    scene.node.accept(scene.delegator.interact(scene.old.seal).raw)
+    verdict = scene.node.feed(scene.new.raw, source=Source.LOCAL)
+    assert isinstance(verdict, Duplicitous)
 
 
 def test_earlier_approval_is_duplicity() -> None:
