@@ -249,6 +249,18 @@ def test_only_superseded_events_may_wait_in_vain(
     assert list(validator.store.waiting()) == []
 
 
+def test_one_witness_counts_once_whatever_the_form() -> None:
+    """A second signature of a witness, in another form and message, is no second receipt."""
+    author = Branch("forms", witnesses=[witness("first"), witness("second")])
+    inception = author.begin()
+    packets = [inception.packet(receiptors=(0,), form=form) for form in ("indexed", "bare")]
+    packets.append(inception.packet((), (0,), form="couples", apart=True))
+    validator = _deliver(packets)
+    assert validator.trunk(author.aid) == []
+    validator.receive(inception.packet((), (1,), apart=True))
+    assert validator.trunk(author.aid) == [inception.said]
+
+
 def _two_interactions() -> tuple[list[Made], list[Made], list[Made]]:
     author = Branch("two interactions")
     begun = [author.begin(), author.extend("rot")]
