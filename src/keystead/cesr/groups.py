@@ -4,7 +4,7 @@ Source: CESR specification, "Count Code tables"; version 1.0 groups as keri 1.x 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -278,6 +278,13 @@ _SMALL_INDEXED = {
     for index in range(64)
 }  # fmt: skip
 _SMALL_INDEXED_BYTES = _SMALL_INDEXED_CHARS * 3 // 4
+# Code and pad bits of an ordinal, and the size of an ordinal with a digest of 44 characters.
+_ORDINAL_HEAD = base64.decode(codes.ORDINAL_CODE.encode() + b"AA")[:2]
+_SMALL_COUPLE_BYTES = 18 + 33
+
+
+# Reads up to so many items from a position on; returns them and the end of the last.
+_Reader: TypeAlias = Callable[[bytes, int, int], tuple[Sequence[Item], int]]
 
 
 def read_group(
@@ -321,11 +328,10 @@ def read_framed(data: bytes, limits: Limits) -> tuple[Group, ...]:
     groups: list[Group] = []
     position = 0
     while position < len(data):
-        small = _small_counter(data[position : position + _SMALL_COUNTER_BYTES])
-        if small is not None and small[0].code in _SIGNATURE_CODES:
-            # Most groups are of signatures with common codes.
-            (_, kind, _, _), count = small
-            items, end = _small_signatures(data, position + _SMALL_COUNTER_BYTES, count)
+        usual = _usual_group(data[position : position + _SMALL_COUNTER_BYTES])
+        if usual is not None:
+            kind, count, read = usual
+            items, end = read(data, position + _SMALL_COUNTER_BYTES, count)
             if len(items) == count:
                 groups.append(Group(kind, tuple(items)))
                 position = end
@@ -347,6 +353,20 @@ def _small_signatures(data: bytes, start: int, count: int) -> tuple[list[Indexed
             break
         code, index, ondex = head
         items.append(IndexedSignature(code, index, ondex, data[start + 2 : end]))
+        start = end
+    return items, start
+
+
+def _small_couples(data: bytes, start: int, count: int) -> tuple[list[SourceCouple], int]:
+    """Read up to `count` source couples with digests of 32 bytes; return them and their end."""
+    items = []
+    for _ in range(count):
+        number, end = start + len(_ORDINAL_HEAD), start + _SMALL_COUPLE_BYTES
+        middle = number + values.ORDINAL_BYTES
+        said = base64.encode(data[middle:end]).decode("ascii")
+        if data[start:number] != _ORDINAL_HEAD or not DIGEST_PATTERN.fullmatch(said):
+            break
+        items.append(SourceCouple(int.from_bytes(data[number:middle], "big"), Said(said)))
         start = end
     return items, start
 
@@ -376,6 +396,16 @@ def read_counter(text: bytes, start: int = 0) -> tuple[CounterRow, int, int]:
     if start + size > len(text):
         raise primitives.truncated("a count code")
     return row, base64.to_int(text[start + len(row.code) : start + size]), start + size
+
+
+@lru_cache(maxsize=1024)
+def _usual_group(head: bytes) -> tuple[GroupKind, int, _Reader] | None:
+    """Read the count code of a group that has a reader of its own; None for any other."""
+    small = _small_counter(head)
+    if small is None or small[0].code not in _USUAL_READERS:
+        return None
+    row, count = small
+    return row.kind, count, _USUAL_READERS[row.code]
 
 
 @lru_cache(maxsize=1024)
@@ -454,6 +484,13 @@ _ITEM_READERS: dict[GroupKind, tuple[Callable[[Cursor], Item], int]] = {
     GroupKind.ESSR_PAYLOAD: (Cursor.byte_string, 1),
 }
 _SIGNATURE_CODES = {"-A", "-B"}
+# Most groups are of these kinds with common codes inside. What a reader does not take is read
+# element by element.
+_USUAL_READERS: dict[str, _Reader] = {
+    "-A": _small_signatures,
+    "-B": _small_signatures,
+    "-G": _small_couples,
+}
 _PATH_KINDS = {GroupKind.PATH_SIGNATURES, GroupKind.ROOT_PATH_SIGNATURES}
 _PATH_SIGNATURE_KINDS = {
     GroupKind.CONTROLLER_SIGNATURES,

@@ -2,19 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from keystead.cesr import base64, groups
 from keystead.cesr import body as bodies
-from keystead.cesr.groups import Group
+from keystead.cesr.codes import CounterRow
+from keystead.cesr.groups import Cursor, Group
 from keystead.cesr.stream import Malformed, Message, StreamReader
 from keystead.cesr.versions import HEAD_BYTES, Kind, Protocol, write_version
 from keystead.cesr.writing import write_frame, write_groups
 from keystead.errors import ErrorCode
 from keystead.keri import forms
-from keystead.limits import DEFAULT_LIMITS
+from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.testing.authoring import Signed
 from support.streams import (
     GROUPS,
@@ -436,10 +436,10 @@ def test_small_pieces_of_a_binary_group_are_not_read_over_and_over() -> None:
     tries = 0
     read = groups.read_group
 
-    def counted(*arguments: Any, **named: Any) -> Group:
+    def counted(cursor: Cursor, row: CounterRow, count: int, limits: Limits) -> Group:
         nonlocal tries
         tries += 1
-        return read(*arguments, **named)
+        return read(cursor, row, count, limits)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(groups, "read_group", counted)
