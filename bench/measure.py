@@ -133,7 +133,7 @@ def recorded_checks(chunks: Iterable[bytes]) -> list[list[Check]]:
 
     modules = (suites, verification)
     for module in modules:
-        module.verify = record  # type: ignore[attr-defined]
+        module.verify = record  # type: ignore[attr-defined] # it imports this name
     pipeline = Pipeline()
     try:
         for chunk in chunks:
@@ -144,7 +144,7 @@ def recorded_checks(chunks: Iterable[bytes]) -> list[list[Check]]:
         pieces.append(checks)
     finally:
         for module in modules:
-            module.verify = original  # type: ignore[attr-defined]
+            module.verify = original  # type: ignore[attr-defined] # it imports this name
     return pieces
 
 

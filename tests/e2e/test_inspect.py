@@ -1,8 +1,6 @@
 """`keystead inspect` as a process: what it shows of whole streams and of pieces."""
 
 import json
-import os
-import subprocess
 
 import pytest
 
@@ -11,7 +9,7 @@ from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import Group
 from keystead.cesr.writing import write_groups
 from keystead.testing.authoring import Author, KeyPair, witness
-from support.commands import COMMAND, ROOT, keystead
+from support.commands import ROOT, keystead, measured
 
 LOGS = ROOT / "examples" / "logs.cesr"
 
@@ -97,25 +95,16 @@ def test_an_empty_input_is_told() -> None:
     assert b"the input is empty [decode.empty]" in done.stderr
 
 
+@pytest.mark.timed
 def test_long_garbage_is_shown_by_its_start() -> None:
     """Garbage of many megabytes takes little memory and one line; what follows is shown."""
     event = Author("alice").incept().framed
-    command = [str(COMMAND), "inspect", "-"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        for _ in range(64):
-            child.stdin.write(bytes(1024 * 1024))
-        child.stdin.write(event)
-        child.stdin.close()
-        shown = child.stdout.read()
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 3
-    assert len(shown) < 4000
-    assert b"67108864 bytes that are no message" in shown
-    assert b"type icp" in shown
-    assert used.ru_maxrss < 80 * 1024  # KiB
+    done = measured("inspect", "-", pieces=[*(bytes(1024 * 1024) for _ in range(64)), event])
+    assert done.returncode == 3
+    assert len(done.stdout) < 4000
+    assert b"67108864 bytes that are no message" in done.stdout
+    assert b"type icp" in done.stdout
+    assert done.peak < 80 * 1024
 
 
 def test_control_characters_are_escaped() -> None:

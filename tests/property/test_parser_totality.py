@@ -191,6 +191,7 @@ def _own_heap() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.mark.timed
 @pytest.mark.usefixtures("_own_heap")
 @pytest.mark.parametrize("name", INPUTS)
 def test_time_is_bounded(name: str) -> None:

@@ -11,7 +11,7 @@ from keystead.cesr import indexed, said
 from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import Group
 from keystead.cesr.indexed import IndexedSignature
-from keystead.cesr.keys import digest
+from keystead.cesr.keys import Aid, digest
 from keystead.cesr.stream import Message
 from keystead.cesr.writing import write_groups
 from keystead.keri import build
@@ -211,7 +211,7 @@ class Validator:
 
     def trunk(self, aid: str) -> list[str]:
         """Return the digests of the events of a trunk."""
-        return [one.event.said for one in self.store.events(aid)]  # type: ignore[arg-type]
+        return [one.event.said for one in self.store.events(Aid(aid))]
 
 
 def _chosen(

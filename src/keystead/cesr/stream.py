@@ -123,6 +123,18 @@ class _Open:
         self.searched = 0
         self.repeated = 0
 
+    def next_attempt(self, least: int, read: int) -> int:
+        """Return the size at which to read a binary group again.
+
+        Args:
+            least: size that it has at the least.
+            read: bytes that were read in vain. The next attempt reads them all again, so after a
+                while it waits for twice as many: many small pieces must not cost the square of
+                their number.
+        """
+        self.repeated += read
+        return least if self.repeated <= _FREE_REPEATS else max(least, 2 * read)
+
 
 class StreamReader:
     """Reads one stream.
@@ -402,13 +414,8 @@ class StreamReader:
             if not framed:
                 frame.groups.append(groups.read_group(cursor, row, count, self._limits))
         except NeedMore as short:
-            need = at + short.position
-            frame.repeated += len(cursor.data)
-            if frame.repeated > _FREE_REPEATS:
-                # The next attempt reads it all again, so it waits for twice as much: many small
-                # pieces must not cost the square of their number.
-                need = max(need, min(at + 2 * len(cursor.data), limit))
-            raise self._lack(frame, need) from None
+            need = at + frame.next_attempt(short.position, len(cursor.data))
+            raise self._lack(frame, max(at + short.position, min(need, limit))) from None
         end = at + cursor.position
         if framed:
             start, end = end, end + 3 * count

@@ -284,7 +284,7 @@ def _with(piece: Piece, group: Group) -> Piece:
 def change_form(draft: Draft) -> None:
     """Write attachments in every way, genuine or misplaced."""
     for at, piece in enumerate(draft.pieces):
-        framed, binary = draft.random.random() < 0.5, draft.random.random() < 0.5  # noqa: PLR2004
+        framed, binary = draft.random.random() < 0.5, draft.random.random() < 0.5  # noqa: PLR2004 - two coins
         groups = list(piece.groups)
         draft.random.shuffle(groups)
         if draft.random.randrange(4) == 0:

@@ -136,7 +136,7 @@ def _split_trunks(expect: Json) -> tuple[Json, Json]:
     return trunks, {aid: sorted(lost) for aid, lost in superseded.items()}
 
 
-def _same_field(label: str, wanted: Any, ours: Any) -> bool:  # noqa: ANN401
+def _same_field(label: str, wanted: Any, ours: Any) -> bool:  # noqa: ANN401 - parsed JSON
     if label in ("kt", "nt"):
         return bool(_threshold_value(wanted) == _threshold_value(ours))
     if label == "c":
@@ -145,7 +145,7 @@ def _same_field(label: str, wanted: Any, ours: Any) -> bool:  # noqa: ANN401
     return bool(wanted == ours)
 
 
-def _threshold_value(field: Any) -> Any:  # noqa: ANN401
+def _threshold_value(field: Any) -> Any:  # noqa: ANN401 - parsed JSON
     """Return a threshold by value: 2/4 is 1/2, one clause needs no list around it."""
     try:
         parsed = thresholds.parse(field, primitive_cases.places(field))

@@ -205,7 +205,7 @@ def _messages(verifier: Verifier) -> Json:
     }
 
 
-def _answered(store: MemoryStore, query: Query, querier: Any) -> Json:  # noqa: ANN401
+def _answered(store: MemoryStore, query: Query, querier: Any) -> Json:  # noqa: ANN401 - parsed JSON
     match answer(store, query, querier):
         case ReplayAnswer(aids, first, source, destination):
             saids = [one.event.said for one in store.first_seen(aids[0], first=first)]
