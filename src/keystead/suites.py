@@ -8,7 +8,8 @@ the log. ECDSA is over SHA-256 with 64-byte signatures r || s; low S is made, hi
 import hashlib
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
 from blake3 import blake3
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
@@ -141,51 +142,32 @@ def _verify_ecdsa(suite: Suite, key: bytes, signature: bytes, message: bytes) ->
     return True
 
 
-def _blake3_256(data: bytes) -> bytes:
-    return blake3(data).digest()
+class Hash(Protocol):
+    """A digest of data that was given to its algorithm."""
+
+    def digest(self) -> bytes:
+        """Return the digest."""
 
 
-def _blake3_512(data: bytes) -> bytes:
-    return blake3(data).digest(length=64)
+class _LongBlake3:
+    """BLAKE3 with 64 bytes of output, which its own `digest` has to be asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._hash = blake3(data)
+
+    def digest(self) -> bytes:
+        return self._hash.digest(length=64)
 
 
-def _blake2b_256(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=32).digest()
-
-
-def _blake2s_256(data: bytes) -> bytes:
-    return hashlib.blake2s(data, digest_size=32).digest()
-
-
-def _blake2b_512(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=64).digest()
-
-
-def _sha3_256(data: bytes) -> bytes:
-    return hashlib.sha3_256(data).digest()
-
-
-def _sha3_512(data: bytes) -> bytes:
-    return hashlib.sha3_512(data).digest()
-
-
-def _sha2_256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
-
-
-def _sha2_512(data: bytes) -> bytes:
-    return hashlib.sha512(data).digest()
-
-
-# Name -> function from data to digest (32 or 64 bytes, as the name says).
-DIGESTS: dict[str, Callable[[bytes], bytes]] = {
-    "Blake3-256": _blake3_256,
-    "Blake2b-256": _blake2b_256,
-    "Blake2s-256": _blake2s_256,
-    "SHA3-256": _sha3_256,
-    "SHA2-256": _sha2_256,
-    "Blake3-512": _blake3_512,
-    "Blake2b-512": _blake2b_512,
-    "SHA3-512": _sha3_512,
-    "SHA2-512": _sha2_512,
+# Name of an algorithm -> what hashes data with it.
+DIGESTS: dict[str, Callable[[bytes], Hash]] = {
+    "Blake3-256": blake3,
+    "Blake2b-256": partial(hashlib.blake2b, digest_size=32),
+    "Blake2s-256": partial(hashlib.blake2s, digest_size=32),
+    "SHA3-256": hashlib.sha3_256,
+    "SHA2-256": hashlib.sha256,
+    "Blake3-512": _LongBlake3,
+    "Blake2b-512": partial(hashlib.blake2b, digest_size=64),
+    "SHA3-512": hashlib.sha3_512,
+    "SHA2-512": hashlib.sha512,
 }

@@ -109,14 +109,14 @@ def is_aid(text: str) -> bool:
 
 def digest(data: bytes, code: str = "E") -> Digest:
     """Return the digest of `data` as text; `code` is one of `codes.DIGEST_CODES`."""
-    head, algorithm = _ALGORITHMS[code]
-    return Digest(base64.encode(head + algorithm(data)).decode("ascii"))
+    head, hashed = _ALGORITHMS[code]
+    return Digest(base64.encode(head + hashed(data).digest()).decode("ascii"))
 
 
 def is_digest_of(text: Digest, data: bytes) -> bool:
     """Tell whether `text` is the digest of `data`, in the algorithm that it names."""
-    head, algorithm = _ALGORITHMS[text[0] if text[0] != "0" else text[:2]]
-    return base64.encode(head + algorithm(data)).decode("ascii") == text
+    head, hashed = _ALGORITHMS[text[0] if text[0] != "0" else text[:2]]
+    return base64.encode(head + hashed(data).digest()) == text.encode()
 
 
 def digest_code(text: str) -> str:

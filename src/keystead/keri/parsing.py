@@ -177,7 +177,10 @@ def _check_keys(
     """
     if not keys:
         raise VerificationError(ErrorCode.THRESHOLD, "an establishment event without keys")
-    threshold, next_threshold = thresholds.parse(kt, len(keys)), thresholds.parse(nt, len(digests))
+    # Most thresholds are numbers, and the same few.
+    parse, parse_number = thresholds.parse, thresholds.parse_number
+    threshold = (parse_number if type(kt) is str else parse)(kt, len(keys))
+    next_threshold = (parse_number if type(nt) is str else parse)(nt, len(digests))
     if len(keys) > 1:
         _check_reachable(threshold, keys)
     if len(digests) > 1:

@@ -112,7 +112,7 @@ def parse(field: object, keys: int) -> Threshold:
             with the keys, above one, or that sum up to less (verify.threshold).
     """
     if isinstance(field, str):
-        return _parse_number(field, keys)
+        return parse_number(field, keys)
     if not isinstance(field, list):
         raise _malformed()
     nested = bool(field) and all(isinstance(clause, list) for clause in field)
@@ -129,7 +129,8 @@ def parse(field: object, keys: int) -> Threshold:
 
 
 @lru_cache(maxsize=1024)
-def _parse_number(text: str, keys: int) -> Threshold:
+def parse_number(text: str, keys: int) -> Threshold:
+    """Read a numeric threshold, as `parse`."""
     if not _HEX.fullmatch(text):
         raise DecodeError(ErrorCode.VALUE, "a threshold is lower-case hex text without zeros ahead")
     number = int(text, 16)

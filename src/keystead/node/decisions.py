@@ -65,7 +65,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     answer_strangers: bool = False
 
 
-def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decision:
+def decide_event(signed: SignedEvent, context: Context, kel: KelReader) -> Decision:
     """Decide on an event, together with what waited for it or for this version of it."""
     event = signed.event
     waiting = kel.held_for(event.aid, event.sn, event.said)
@@ -118,7 +118,7 @@ def decide_event(kel: KelReader, signed: SignedEvent, context: Context) -> Decis
             return Decision(verdict, release=release)
 
 
-def decide_receipts(kel: KelReader, receipts: WaitingReceipts, context: Context) -> Decision:
+def decide_receipts(receipts: WaitingReceipts, context: Context, kel: KelReader) -> Decision:
     """Decide on receipts that came without their event."""
     aid, sn, said = receipts.aid, receipts.sn, receipts.said
     if not receipts.claims:
@@ -132,7 +132,7 @@ def decide_receipts(kel: KelReader, receipts: WaitingReceipts, context: Context)
             if isinstance(held.waiting, SignedEvent) and held.waiting.proofs_under is not None:
                 # The channel of a receipt says nothing about that of its event.
                 remote = msgspec.structs.replace(context, source=Source.REMOTE)
-                return decide_event(kel, held.waiting.with_claims(receipts.claims), remote)
+                return decide_event(held.waiting.with_claims(receipts.claims), remote, kel)
         if kel.event(aid, sn) is not None:
             stale = VerificationError(ErrorCode.RECEIPT, f"the log holds another event at {sn:x}")
             return Decision(Rejected(stale), release=(own_key,))

@@ -110,7 +110,9 @@ class EventProcessor:
             context = msgspec.structs.replace(context, seen_at=attached.first_seen.datetime)
         results = []
         for waiting in work:
-            outcome = self._advance(waiting, context)
+            outcome = self.store.advance(
+                waiting.log, partial(_DECISIONS[type(waiting)], waiting, context)
+            )
             results.append(Result(parsed, outcome.decision.verdict))
             if outcome.unblocked or outcome.evicted:
                 self._follow(outcome, context, results)
@@ -139,12 +141,10 @@ class EventProcessor:
                 return
             held = queue.popleft()
             source = Source.LOCAL if held.local else Source.REMOTE
-            outcome = self._advance(held.waiting, self._context(source, context.now))
+            waiting = held.waiting
+            decide = partial(_DECISIONS[type(waiting)], waiting, self._context(source, context.now))
+            outcome = self.store.advance(waiting.log, decide)
             results.append(Result(held.waiting.message, outcome.decision.verdict, again=True))
-
-    def _advance(self, waiting: Waiting, context: Context) -> Outcome:
-        decide = _DECISIONS[type(waiting)]
-        return self.store.advance(waiting.log, lambda kel: decide(kel, waiting, context))
 
     def _context(self, source: Source, now: datetime) -> Context:
         seen_at = now.astimezone(UTC).isoformat(timespec="microseconds")
@@ -165,7 +165,7 @@ def _work(parsed: AnyMessage, attached: Attachments) -> Sequence[Waiting]:
     return signed_parts(cast("RoutedMessage", parsed), attached)
 
 
-_DECISIONS: dict[type[Waiting], Callable[[KelReader, Any, Context], Decision]] = {
+_DECISIONS: dict[type[Waiting], Callable[[Any, Context, KelReader], Decision]] = {
     SignedEvent: decide_event,
     WaitingReceipts: decide_receipts,
     WaitingMessage: decide_message,

@@ -72,7 +72,7 @@ def signed_parts(message: RoutedMessage, attached: Attachments) -> list[WaitingM
     return fitting
 
 
-def decide_message(kel: KelReader, part: WaitingMessage, context: Context) -> Decision:
+def decide_message(part: WaitingMessage, context: Context, kel: KelReader) -> Decision:
     """Decide on a message with the signatures of one signer."""
     message = part.message
     for held in kel.held(key_of(part)):
