@@ -330,7 +330,7 @@ def test_a_digest_is_that_of_its_algorithm(name: str, data: bytes) -> None:
 @pytest.mark.parametrize("name", DIGESTS)
 def test_a_digest_has_the_size_in_its_name(name: str) -> None:
     """The name tells the bits."""
-    assert len(suites.DIGESTS[name](b"")) * 8 == int(name.rpartition("-")[2])
+    assert len(suites.DIGESTS[name](b"").digest()) * 8 == int(name.rpartition("-")[2])
 
 
 @pytest.mark.parametrize(
@@ -344,4 +344,4 @@ def test_a_digest_has_the_size_in_its_name(name: str) -> None:
 )
 def test_a_digest_of_abc_is_as_published(name: str, digest: str) -> None:
     """The digest equals the published one."""
-    assert suites.DIGESTS[name](b"abc").hex() == digest
+    assert suites.DIGESTS[name](b"abc").digest().hex() == digest

@@ -80,10 +80,10 @@ def test_a_signature_is_a_primitive(code: str, suite: Suite) -> None:
 
 @pytest.mark.parametrize("code", codes.DIGEST_CODES)
 def test_a_digest_is_a_primitive(code: str) -> None:
-    """The digest of data is the digest algorithm's value under its code."""
+    """The digest of data is the value of its algorithm under its code."""
     text = keys.digest(b"data", code)
-    algorithm = suites.DIGESTS[codes.DIGEST_CODES[code]]
-    assert primitives.parse(text) == primitives.make(code, algorithm(b"data"))
+    hashed = suites.DIGESTS[codes.DIGEST_CODES[code]]
+    assert primitives.parse(text) == primitives.make(code, hashed(b"data").digest())
     assert keys.digest_code(text) == code
     assert keys.is_aid(text)
 
