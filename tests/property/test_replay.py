@@ -12,7 +12,7 @@ from keystead.keri.build import Configuration
 from keystead.node.ingest import EventProcessor
 from keystead.node.replay import evidence_stream, replay
 from keystead.stores.memory import MemoryStore
-from keystead.testing.authoring import Author
+from keystead.testing.authoring import Author, Signed
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -111,3 +111,68 @@ def test_evidence_of_a_delegate_brings_its_delegators() -> None:
     (evidence,) = store.duplicity(low.aid)
     _ingest(b"".join(evidence_stream(store, evidence)), other, NOW)
     assert len(other.duplicity(low.aid)) == 1
+
+
+def _delegation() -> tuple[Author, Author, list[Signed]]:
+    root, delegate = Author("root"), Author("delegate")
+    first = root.incept()
+    inception = delegate.incept(configuration=Configuration(delegator=root.aid))
+    return root, delegate, [first, root.interact(inception.seal), inception]
+
+
+def _approved_earlier() -> list[Signed]:
+    """A version whose approval is the earlier one comes late."""
+    root, delegate, start = _delegation()
+    twice = delegate.fork().rotate(anchors=[start[0].seal])
+    rotation = delegate.rotate()
+    return [*start, root.interact(twice.seal), root.interact(rotation.seal), rotation, twice]
+
+
+def _approved_too_late() -> list[Signed]:
+    """A version is approved later, but behind another rotation; then the root goes on."""
+    root, delegate, start = _delegation()
+    twice = delegate.fork().rotate(anchors=[start[0].seal])
+    rotation, following = delegate.rotate(), delegate.rotate()
+    events = [root.interact(rotation.seal), rotation, root.interact(following.seal), following]
+    return [*start, *events, root.interact(twice.seal), twice, root.rotate()]
+
+
+def _duplicitous_streams() -> list[bytes]:
+    """Return streams in which a later event makes another version unacceptable."""
+    author = Author("rotated")
+    start = [author.incept()]
+    twin = author.fork()
+    rotated = [*start, author.interact(), author.rotate(), twin.rotate()]
+    recovered = Author("recovered")
+    start = [recovered.incept()]
+    late, lost = recovered.fork(), recovered.fork()
+    ended = [*start, lost.interact(), recovered.rotate(), late.rotate(anchors=[start[0].seal])]
+    ended += [recovered.rotate(), recovered.interact()]
+    logs = [rotated, ended, _approved_earlier(), _approved_too_late()]
+    return [b"".join(event.framed for event in log) for log in logs]
+
+
+@pytest.mark.parametrize("stream", _duplicitous_streams())
+def test_evidence_shows_why_the_other_event_may_not_supersede(stream: bytes) -> None:
+    """The event that bars the other version is in the evidence, and what came later is not."""
+    store, other = MemoryStore(), MemoryStore()
+    _ingest(stream, store, NOW)
+    (evidence,) = [found for aid in store.identifiers() for found in store.duplicity(aid)]
+    _ingest(b"".join(evidence_stream(store, evidence)), other, NOW)
+    (shown,) = other.duplicity(evidence.aid)
+    assert shown.other == evidence.other
+    assert shown.accepted.event == evidence.accepted.event
+
+
+@pytest.mark.parametrize(
+    "path", sorted(VECTORS.glob("kel-*/*.cesr")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_evidence_of_every_golden_stream_stands_on_its_own(path: Path) -> None:
+    """Whatever is found duplicitous in a golden stream is so to whoever reads the evidence."""
+    store = MemoryStore()
+    _ingest(path.read_bytes(), store, NOW)
+    for aid in store.identifiers():
+        for evidence in store.duplicity(aid):
+            other = MemoryStore()
+            _ingest(b"".join(evidence_stream(store, evidence)), other, NOW)
+            assert [shown.other for shown in other.duplicity(aid)] == [evidence.other]

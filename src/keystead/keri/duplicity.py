@@ -18,11 +18,15 @@ class DuplicityEvidence(msgspec.Struct, frozen=True, gc=False):
         accepted: the event that the log holds; the first seen stands.
         other: the event that may not supersede it.
         proofs: verified signatures over `other`.
+        seen: the logs that made `other` unacceptable, the identifier's own and those of its
+            delegators, each with its last first-seen number then. What came later could make
+            `other` acceptable to somebody who sees it for the first time.
     """
 
     accepted: AcceptedEvent
     other: AnyKeyEvent
     proofs: Proofs
+    seen: tuple[tuple[Aid, int], ...] = ()
 
     @property
     def aid(self) -> Aid:

@@ -113,9 +113,25 @@ def decide_event(signed: SignedEvent, context: Context, kel: KelReader) -> Decis
             kept = alone if verified.proofs_under is None else verified
             return _hold(verdict, missing, kept, waiting, context)
         case Duplicitous(evidence):
-            return Decision(verdict, release=release, evidence=evidence)
+            evidence = msgspec.structs.replace(evidence, seen=_seen_logs(kel, event.aid))
+            return Decision(Duplicitous(evidence), release=release, evidence=evidence)
         case Rejected():
             return Decision(verdict, release=release)
+
+
+def _seen_logs(kel: KelReader, aid: Aid) -> tuple[tuple[Aid, int], ...]:
+    """Return how far the logs are that an event of `aid` depends on, its own first."""
+    seen: dict[Aid, int] = {}
+    log: Aid | None = aid
+    while log is not None and log not in seen:
+        state = kel.key_state(log)
+        head = None if state is None else kel.event(log, state.sn)
+        if head is None:
+            break
+        # The end of a trunk is always the event that was accepted last.
+        seen[log] = head.first_seen_number
+        log = head.state.establishment.delegator
+    return tuple(seen.items())
 
 
 def decide_receipts(receipts: WaitingReceipts, context: Context, kel: KelReader) -> Decision:

@@ -35,22 +35,28 @@ def replay_event(accepted: AcceptedEvent) -> bytes:
 
 
 def evidence_stream(store: EventStore, evidence: DuplicityEvidence) -> Iterator[bytes]:
-    """Give a stream that proves duplicity to anybody: the log so far, then the other event.
+    """Give a stream that proves duplicity to anybody: the logs as they were, then the event.
 
-    The logs of delegators come first, since the identifier's events need their seals.
+    Each event comes behind the event of its delegator that approved it. So whoever reads the
+    stream accepts the same events, and then finds that the other event may not supersede.
     """
-    state = evidence.accepted.state
-    chain = [evidence.aid]
-    delegator = state.establishment.delegator
-    while delegator is not None and delegator not in chain:
-        chain.append(delegator)
-        above = store.key_state(delegator)
-        delegator = None if above is None else above.establishment.delegator
-    for aid in reversed(chain[1:]):
-        yield from replay(store, aid)
-    for accepted in store.first_seen(evidence.aid):
-        if accepted.first_seen_number <= evidence.accepted.first_seen_number:
+    given: dict[Aid, int] = {}
+
+    def give(aid: Aid, last: int) -> Iterator[bytes]:
+        """Give the log of `aid` up to the first-seen number `last`, as far as not yet given."""
+        for accepted in store.first_seen(aid, first=given.get(aid, 0)):
+            if accepted.first_seen_number > last:
+                return
+            given[aid] = accepted.first_seen_number + 1
+            delegator = accepted.state.establishment.delegator
+            if accepted.source is not None and delegator is not None:
+                sealing = store.accepted(delegator, accepted.source.said)
+                if sealing is not None:
+                    yield from give(delegator, sealing.first_seen_number)
             yield replay_event(accepted)
+
+    for aid, last in evidence.seen:
+        yield from give(aid, last)
     yield _message(evidence.other, evidence.proofs)
 
 

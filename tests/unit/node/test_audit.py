@@ -174,7 +174,7 @@ def test_evidence_proves_duplicity_to_anybody() -> None:
     copy = Node(trust_first_seen=True)
     results = copy.results(b"".join(evidence_stream(node.store, evidence)))
     assert isinstance(results[-1].verdict, Duplicitous)
-    assert len(results) == 3
+    assert len(results) == 4
     assert copy.store.duplicity(author.aid) == (evidence,)
 
 
