@@ -13,6 +13,7 @@ demo: $(VENV)/run.stamp
 	$(BIN)/keystead log verify examples/logs.cesr
 
 test: $(VENV)/dev.stamp
+	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n auto -m "not timed" --cov --cov-report=
 	$(BIN)/python -m pytest -m timed
 	$(BIN)/python -m coverage report --fail-under=90 --skip-covered

@@ -70,7 +70,7 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.FIELDS: "labels must be exactly those of the message type, in their order",
     ErrorCode.VALUE: "see the field named in the message; numbers are lower-case hex text",
     ErrorCode.GROUP: "the attachments do not fit their count code; fetch the message again",
-    ErrorCode.LIMIT: "split the input, or raise the limit if you trust the source",
+    ErrorCode.LIMIT: "no honest message is that large or deep; programs can pass other Limits",
     ErrorCode.EMPTY: "check that this is the right file and that it was fetched whole",
     ErrorCode.SAID: "the content was changed after its identifier was computed",
     ErrorCode.PREFIX: "the identifier must be derived from its own inception event",

@@ -5,7 +5,9 @@ import os
 import pty
 import re
 import resource
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ def test_a_forged_event_is_refused_and_the_rest_waits() -> None:
     assert done.returncode == 3
     assert f"at byte {len(first.framed)}: ".encode() in done.stdout
     assert b"[verify.said]" in done.stderr
-    assert b"waits for an event of the log 1" in done.stdout
+    assert b"waits for event 1 of the log" in done.stdout
 
 
 def test_a_signature_by_another_key_is_refused() -> None:
@@ -100,7 +102,7 @@ def test_missing_events_end_with_4() -> None:
     first, _, third = _log("alice")
     done = keystead("log", "verify", "-", stdin=first.framed + third.framed)
     assert done.returncode == 4
-    assert b"waits for an event of the log 1" in done.stdout
+    assert b"waits for event 1 of the log" in done.stdout
     assert b"1 messages wait for others" in done.stderr
 
 
@@ -155,6 +157,14 @@ def test_evidence_is_not_written_over_a_file(tmp_path: Path) -> None:
     assert target.read_text() == "kept"
 
 
+def test_evidence_file_is_checked_before_reading() -> None:
+    """A file name that cannot be used is told at once, whatever comes on the input."""
+    done = keystead("log", "verify", "--evidence", LOGS, "-", stdin=b"garbage")
+    assert done.returncode == 2
+    assert b"give the name of a new file" in done.stderr
+    assert done.stdout == b""
+
+
 def test_no_evidence_file_without_duplicity(tmp_path: Path) -> None:
     """An honest log leaves no evidence file."""
     target = tmp_path / "none"
@@ -183,6 +193,79 @@ def test_registry_events_are_counted_not_judged() -> None:
     done = keystead("log", "verify", "-", stdin=author.incept().framed + body)
     assert done.returncode == 0
     assert b"1 registry events or credentials were not verified" in done.stderr
+
+
+def test_a_stream_without_key_events_proves_nothing() -> None:
+    """Registry events alone are no verified log."""
+    body = b'{"v":"ACDC10JSON000000_","d":"x"}'
+    body = body.replace(b"000000", f"{len(body):06x}".encode())
+    done = keystead("log", "verify", "-", stdin=body)
+    assert done.returncode == 3
+    assert b"the input holds no key event [decode.empty]" in done.stderr
+
+
+def test_a_log_in_reverse_order_is_verified() -> None:
+    """The order of messages does not matter, however many wait."""
+    author = Author("alice")
+    events = [author.incept(), *(author.interact() for _ in range(200))]
+    done = keystead("log", "verify", "-", stdin=_stream(events[::-1]))
+    assert done.returncode == 0
+    assert b"201 events accepted" in done.stdout
+
+
+def test_more_than_may_wait_is_told() -> None:
+    """When too much waits, messages are dropped, the command says so and ends with 1."""
+    author = Author("alice")
+    author.incept()
+    author.interact()
+    large = [author.interact(OtherData(json.dumps("x" * 200_000))) for _ in range(180)]
+    done = keystead("log", "verify", "-", stdin=_stream(large))
+    assert done.returncode == 1
+    assert b"[store.escrow_full]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "told"),
+    [
+        (">/dev/full", 1, "cannot write the result"),
+        (">&-", 1, "standard output is closed"),
+        ("2>&-", 0, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full(redirection: str, code: int, told: str) -> None:
+    """A result that cannot be written is an error; a closed stderr is none."""
+    script = f'"{COMMAND}" log verify "{LOGS}" {redirection}'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=False, text=True)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_standard_input_is_wrong_usage() -> None:
+    """Reading from a closed standard input is told."""
+    script = f'"{COMMAND}" log verify - <&-'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"[usage.file]" in done.stderr
+
+
+def test_an_interrupt_ends_with_130() -> None:
+    """Ctrl-C ends the command without a traceback."""
+    command = [str(COMMAND), "log", "verify", "-"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as child:
+        assert child.stdin is not None
+        child.stdin.write(Author("alice").incept().framed)
+        child.stdin.flush()
+        # The handler of the interpreter is there when the command waits for more input.
+        wchan = Path(f"/proc/{child.pid}/syscall")
+        while not wchan.read_text().startswith("0 0x0 "):
+            time.sleep(0.01)
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert b"interrupted" in told
+    assert b"Traceback" not in told
 
 
 def test_text_from_outside_cannot_steer_the_terminal() -> None:

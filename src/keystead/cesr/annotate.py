@@ -79,14 +79,22 @@ _BLANK = b"\r\n\t "
 
 def annotate(data: bytes, limits: Limits, *, offset: int = 0) -> Iterator[Element]:
     """Give the elements of `data`, which starts at `offset` of its stream."""
-    position = 0
+    position = vain = 0
     while position < len(data):
         first = data[position]
         if first in _BLANK:
             position += 1
         elif may_start(first) and _is_message(data, position):
-            element, position = _message(data, position, limits, offset)
+            # As the reader does: false starts must not cost more than their number.
+            retry = vain < limits.body + position * limits.resync_work
+            element, size = _message(data, position, limits, offset)
+            if element.error:
+                vain += size
+                end = _end_of_elements(data, position)
+                end = end if retry else max(end, min(position + size, len(data)))
+                element = replace(element, size=end - position, text=_shown(data[position:end]))
             yield element
+            position += element.size
         else:
             end = _end_of_elements(data, position)
             yield from _elements(data[position:end], offset + position)
@@ -103,22 +111,26 @@ def _end_of_elements(data: bytes, position: int) -> int:
 
 
 def _message(data: bytes, start: int, limits: Limits, offset: int) -> tuple[Element, int]:
-    """Return the body at `start` as one element, and its end."""
-    error = False
+    """Return the body at `start` as one element, and the bytes that were read for it."""
     try:
         protocol, kind, size = read_head(data[start : start + HEAD_BYTES])
-        end = min(start + max(size, 1), len(data))
-        head = f"{protocol.value} 1.0 {kind.value} body of {size} bytes"
-        fields = body.decode(data[start:end], kind, limits)
-        text = json.dumps(fields, indent=2, ensure_ascii=False)
-        if "t" in fields:
-            head += f", type {fields['t']}"
-            name = _TYPES.get(str(fields["t"]))
-            head += "" if name is None else f" ({name})"
     except DecodeError as fault:
-        end = _end_of_elements(data, start)
-        text, head, error = show_bytes(data[start:end]), str(fault), True
-    return Element(offset + start, end - start, 0, text, head, error), end
+        return Element(offset + start, 0, 0, "", str(fault), error=True), 0
+    if size > limits.body:
+        large = DecodeError(ErrorCode.LIMIT, f"a body of {size} bytes, over {limits.body}")
+        return Element(offset + start, 0, 0, "", str(large), error=True), 0
+    head = f"{protocol.value} 1.0 {kind.value} body of {size} bytes"
+    raw = data[start : start + size]
+    try:
+        fields = body.decode(raw, kind, limits)
+    except DecodeError as fault:
+        return Element(offset + start, 0, 0, "", str(fault), error=True), size
+    if "t" in fields:
+        head += f", type {fields['t']}"
+        name = _TYPES.get(str(fields["t"]))
+        head += "" if name is None else f" ({name})"
+    text = json.dumps(fields, indent=2, ensure_ascii=False)
+    return Element(offset + start, len(raw), 0, text, head), size
 
 
 def _elements(data: bytes, offset: int) -> Iterator[Element]:
@@ -136,7 +148,7 @@ def _elements(data: bytes, offset: int) -> Iterator[Element]:
             yield from found
             return
     if data:
-        yield Element(offset, len(data), 0, show_bytes(data), "no element", error=True)
+        yield Element(offset, len(data), 0, _shown(data), "no element", error=True)
 
 
 class _Walk:
@@ -156,7 +168,7 @@ class _Walk:
         except DecodeError as fault:
             rest = self._text[self._position :]
             shown = base64.decode(rest[: len(rest) // 4 * 4]) if self._binary else rest
-            yield self._element(len(rest), 0, show_bytes(shown), str(fault), error=True)
+            yield self._element(len(rest), 0, _shown(shown), str(fault), error=True)
 
     def _until(self, end: int, depth: int) -> Iterator[Element]:
         while self._position < end:
@@ -176,8 +188,9 @@ class _Walk:
         if depth >= _DEEPEST:
             raise DecodeError(ErrorCode.LIMIT, f"groups nested deeper than {_DEEPEST}")
         text = self._text[self._position : end].decode()
-        counted = "quadlets of " if row.quadlets else ""
-        meaning = f"{count} {counted}{row.kind.value}"
+        meaning = f"{count} {'quadlets of ' if row.quadlets else ''}{row.kind.value}"
+        if row.kind is GroupKind.GENUS_VERSION:
+            meaning = f"{row.kind.value} {count >> 12}.{count & 0xFFF}"
         yield self._element(end - self._position, depth, text, meaning)
         self._position = end
         yield from self._content(row, count, depth + 1)
@@ -250,7 +263,7 @@ def _meaning(primitive: Primitive) -> str:
     return name
 
 
-def show_bytes(data: bytes) -> str:
+def _shown(data: bytes) -> str:
     """Return the start of bytes that are no element, escaped."""
     more = f" and {len(data) - _SHOWN} bytes more" if len(data) > _SHOWN else ""
     return f"{ascii(data[:_SHOWN])[2:-1]}{more}"

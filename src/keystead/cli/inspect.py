@@ -7,14 +7,14 @@ from dataclasses import asdict
 
 import click
 
-from keystead.cesr.annotate import Element, annotate, show_bytes
+from keystead.cesr.annotate import Element, annotate
 from keystead.cesr.stream import Message, StreamReader
-from keystead.cli.output import ExitCode, printable
+from keystead.cli.output import ExitCode, printable, say_error
 from keystead.cli.source import read_chunks
 from keystead.errors import DecodeError, ErrorCode
 from keystead.limits import DEFAULT_LIMITS
 
-_SHOWN = 25
+_SHOWN = 24
 _MOST = DEFAULT_LIMITS.body + DEFAULT_LIMITS.attachments  # a whole message is never longer
 
 
@@ -44,6 +44,8 @@ def inspect(file: str, *, json_output: bool) -> None:
     if not elements:
         raise DecodeError(ErrorCode.EMPTY, "the input is empty")
     if faults:
+        hint = "see the lines marked with !; what was signed is verified by: keystead log verify"
+        say_error(f"{faults} parts of the input are no elements", hint)
         click.get_current_context().exit(ExitCode.INVALID)
 
 
@@ -92,7 +94,7 @@ class _Window:
 
     def _drop(self, size: int) -> None:
         start = self._start if self._head is None else self._head.start
-        text = show_bytes(bytes(self._data[:_SHOWN])) if self._head is None else self._head.text
+        text = ascii(bytes(self._data[:_SHOWN]))[2:-1] if self._head is None else self._head.text
         self._start += size
         del self._data[:size]
         length = self._start - start
@@ -106,9 +108,12 @@ def _take(reader: StreamReader, window: _Window) -> Iterator[Element]:
         if isinstance(item, Message):
             yield from window.take(item.end)
         else:
-            if item.error.code is not ErrorCode.COLD_START:  # a fragment starts with no message
-                yield Element(item.start, item.end - item.start, 0, "", str(item.error), error=True)
-            yield from window.take(item.end)
+            shown = list(window.take(item.end))
+            told = any(element.error for element in shown)
+            if not told and item.error.code is not ErrorCode.COLD_START:
+                # What no element shows by itself; and a fragment may start with no message.
+                yield Element(item.start, 0, 0, "", str(item.error), error=True)
+            yield from shown
 
 
 def _rendered(element: Element) -> str:

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +12,13 @@ from keystead.cli import report
 from keystead.cli.output import ExitCode, as_json, say, say_error
 from keystead.cli.source import read_chunks
 from keystead.errors import HINTS, DecodeError, ErrorCode, UsageError
+from keystead.limits import DEFAULT_LIMITS
 from keystead.node.audit import Audit, LogReport
 from keystead.node.replay import evidence_stream
 from keystead.stores.memory import MemoryStore
+
+# One file has one sender, so no identifier has to be kept from pushing out others.
+_LIMITS = replace(DEFAULT_LIMITS, held_events=DEFAULT_LIMITS.held_total)
 
 
 @click.group(
@@ -23,7 +28,7 @@ Examples:
   keystead log verify --json alice.cesr"""
 )
 def log() -> None:
-    """Verify key event logs."""
+    """Verify logs of signed key events."""
 
 
 @log.command(
@@ -47,14 +52,17 @@ Exit codes: 0 everything was accepted, 3 something is not valid or duplicitous,
     help="Write what proves duplicity, as a stream that anyone can verify.",
 )
 def verify(file: str, *, json_output: bool, evidence: str | None) -> None:
-    """Verify the key event logs in a stream and show who controls each identifier.
+    """Verify the logs in a stream; show who controls what.
 
     FILE holds a stream of key events and receipts in any order; - is standard input. Registry
     events and credentials are not verified yet: they are counted.
     """
+    if evidence is not None and Path(evidence).exists():
+        # Told at once, not after a long input was read.
+        raise _exists(evidence)
     # A long log keeps a million small objects that all live to the end.
     gc.set_threshold(100_000, 50, 50)
-    audit = Audit(MemoryStore(), datetime.now(UTC))
+    audit = Audit(MemoryStore(_LIMITS), datetime.now(UTC), _LIMITS)
     for piece in read_chunks(file):
         audit.feed(piece)
     audit.close()
@@ -66,12 +74,13 @@ def verify(file: str, *, json_output: bool, evidence: str | None) -> None:
     else:
         for line in report.lines(audit, reports):
             click.echo(line)
+    code = _conclude(audit, reports, kept=evidence is not None)
     if evidence is not None:
         _write_evidence(evidence, audit, reports)
-    click.get_current_context().exit(_conclude(audit, reports))
+    click.get_current_context().exit(code)
 
 
-def _conclude(audit: Audit, reports: Iterable[LogReport]) -> ExitCode:
+def _conclude(audit: Audit, reports: Iterable[LogReport], *, kept: bool) -> ExitCode:
     """Say on stderr what is wrong, the worst first, and return how the command ends."""
     code = ExitCode.DONE
     if audit.unchecked:
@@ -81,11 +90,13 @@ def _conclude(audit: Audit, reports: Iterable[LogReport]) -> ExitCode:
         say_error(f"{audit.waiting} messages wait for others", hint)
         code = ExitCode.WAITING
     if audit.overflowed:
-        say_error("too much waited, so messages were dropped", HINTS[ErrorCode.ESCROW_FULL])
+        hint = "put the events of each identifier in their order into the input"
+        say_error(f"too much waited, so messages were dropped [{ErrorCode.ESCROW_FULL}]", hint)
         code = ExitCode.FAILED
     duplicitous = sum(1 for one in reports if one.duplicity)
     if duplicitous:
-        hint = "do not trust these identifiers; keep the proof with --evidence NEW_FILE"
+        keep = "" if kept else "; keep the proof with --evidence NEW_FILE"
+        hint = f"do not trust these identifiers{keep}"
         say_error(f"{duplicitous} identifiers are duplicitous", hint)
         code = ExitCode.INVALID
     for problem, count in audit.refused.most_common():
@@ -93,7 +104,7 @@ def _conclude(audit: Audit, reports: Iterable[LogReport]) -> ExitCode:
             continue
         say_error(f"{count} refused [{problem}]", HINTS[problem])
         code = ExitCode.INVALID
-    if code is ExitCode.DONE and not audit.accepted and not audit.unchecked:
+    if code is ExitCode.DONE and not audit.accepted:
         say_error(f"the input holds no key event [{ErrorCode.EMPTY}]", HINTS[ErrorCode.EMPTY])
         code = ExitCode.INVALID
     return code
@@ -114,7 +125,12 @@ def _write_evidence(name: str, audit: Audit, reports: Iterable[LogReport]) -> No
             for evidence in found:
                 target.writelines(evidence_stream(audit.store, evidence))
     except FileExistsError:
-        raise UsageError(ErrorCode.FILE, f"{name} exists; it is not overwritten") from None
+        raise _exists(name) from None
     except OSError as error:
         raise UsageError(ErrorCode.FILE, f"cannot write {name}: {error.strerror}") from None
     say(f"wrote evidence of duplicity to {name}")
+
+
+def _exists(name: str) -> UsageError:
+    what = f"{name} exists; it is not overwritten"
+    return UsageError(ErrorCode.FILE, what, hint="give the name of a new file to --evidence")

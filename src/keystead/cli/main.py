@@ -9,6 +9,7 @@ import click
 from keystead.cli.output import ExitCode, exit_code, say_error
 from keystead.errors import KeysteadError
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 # Name -> module and attribute of the command, and its line in the help.
 _COMMANDS = {
     "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
@@ -66,23 +67,37 @@ def keystead() -> None:
 def main() -> None:
     """Run the command line and exit."""
     try:
-        # Click returns the code of `Context.exit`, or what the command returns: nothing.
-        code = keystead.main(standalone_mode=False) or ExitCode.DONE
-    except KeysteadError as error:
-        say_error(str(error), error.hint)
-        code = exit_code(error)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        code = ExitCode.USAGE
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "keystead"
-        say_error(f"{error.format_message()} [usage.argument]", f"see: {path} --help")
-        code = ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        say_error("interrupted")
-        sys.exit(130)
+        code = _run()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the result has enough; Python must not complain when it flushes.
         sys.stdout = None
-        sys.exit(ExitCode.FAILED)
+        code = ExitCode.FAILED
+    except OSError as error:
+        sys.stdout = None
+        say_error(f"cannot write the result: {error.strerror}", "free space, or write elsewhere")
+        code = ExitCode.FAILED
     sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command line and return how it ended."""
+    if sys.stdout is None:
+        say_error("standard output is closed", "give it a place, for instance > result.txt")
+        return ExitCode.FAILED
+    try:
+        # Click returns the code of `Context.exit`, or what the command returns: nothing.
+        return keystead.main(standalone_mode=False) or ExitCode.DONE
+    except KeysteadError as error:
+        say_error(str(error), error.hint)
+        return exit_code(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "keystead"
+        say_error(f"{error.format_message()} [usage.argument]", f"see: {path} --help")
+    except (KeyboardInterrupt, click.Abort):
+        say_error("interrupted")
+        return _INTERRUPTED
+    return ExitCode.USAGE

@@ -5,7 +5,7 @@ from typing import Any
 
 from keystead.cli.output import printable
 from keystead.keri.attachments import SignedEvent
-from keystead.keri.escrow import Held, Missing, WaitingReceipts
+from keystead.keri.escrow import Held, Missing, WaitingReceipts, Want
 from keystead.keri.events import KeyEvent
 from keystead.keri.keystate import Establishment
 from keystead.keri.messages import Receipt, Routed
@@ -108,10 +108,12 @@ def _name_of(held: Held) -> str:
 
 
 def _wanted(missing: Missing, aid: str) -> str:
-    place = f" {missing.sn:x}" if missing.said is None else ""
-    log = "" if missing.aid == aid else f" of {missing.aid}"
+    log = "the log" if missing.aid == aid else f"the log of {missing.aid}"
+    if missing.want is Want.EVENT:
+        return f"event {missing.sn:x} of {log}"
+    where = "" if missing.aid == aid else f" in {log}"
     detail = f" ({missing.detail})" if missing.detail else ""
-    return f"{missing.want.value}{place}{log}{detail}"
+    return f"{missing.want.value}{where}{detail}"
 
 
 def _problem_line(problem: Problem) -> str:

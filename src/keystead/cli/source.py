@@ -28,7 +28,8 @@ def read_chunks(name: str) -> Iterator[bytes]:
     try:
         with _open(name) as stream:
             size = 0 if name == "-" else Path(name).stat().st_size
-            if not sys.stderr.isatty() or 0 < size < _LONG:
+            watched = sys.stderr is not None and sys.stderr.isatty()
+            if not watched or 0 < size < _LONG:
                 yield from _pieces(stream)
             elif size:
                 yield from _with_bar(stream, size)
@@ -41,6 +42,8 @@ def read_chunks(name: str) -> Iterator[bytes]:
 
 def _open(name: str) -> AbstractContextManager[BinaryIO]:
     if name == "-":
+        if sys.stdin is None:
+            raise UsageError(ErrorCode.FILE, "standard input is closed")
         return nullcontext(sys.stdin.buffer)
     return Path(name).open("rb")
 

@@ -234,13 +234,14 @@ def _missing_signatures(
     keys = establishment.signing_keys
     places = signing_places(proofs.signatures, keys)
     if not establishment.signing_threshold.satisfied_by(places):
-        have = f"keys {_shown(places)} of {len(keys)} signed"
+        have = f"{len(places)} of {len(keys)} keys signed{_shown(places)}"
         missing.add(Missing(Want.SIGNATURES, event.aid, event.sn, event.said, detail=have))
     if prior is not None and type(event) is not Interaction:
         before = prior.establishment
         exposed = exposed_places(proofs.signatures, keys, before.next_key_digests)
         if not before.next_threshold.satisfied_by(exposed):
-            have = f"next keys {_shown(exposed)} of {len(before.next_key_digests)} exposed"
+            count = len(before.next_key_digests)
+            have = f"{len(exposed)} of {count} next keys exposed{_shown(exposed)}"
             missing.add(Missing(Want.NEXT_KEYS, event.aid, event.sn, event.said, detail=have))
     return missing
 
@@ -320,4 +321,4 @@ def recognize(signed: SignedEvent, accepted: AcceptedEvent) -> Duplicate:
 
 
 def _shown(places: frozenset[int]) -> str:
-    return ", ".join(map(str, sorted(places))) or "none"
+    return f", at place {', '.join(map(str, sorted(places)))}" if places else ""

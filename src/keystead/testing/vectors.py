@@ -42,11 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"note: {tally[note]} {note}")
     for name in sorted(unseen):
         print(f"no family {name} in {options.directory}", file=sys.stderr)
-    if not tally["passed"] + tally["failed"]:
-        print(f"no cases to run in {options.directory}", file=sys.stderr)
-        return 1
+    if not tally:
+        what = "no cases" if options.directory.is_dir() else "no directory"
+        print(f"{what} at {options.directory}", file=sys.stderr)
     print(f"{tally['passed']} passed, {tally['failed']} failed")
-    return 1 if tally["failed"] or unseen else 0
+    return 1 if tally["failed"] or unseen or not tally else 0
 
 
 def _families(directory: Path) -> Iterator[Path]:
@@ -60,10 +60,16 @@ def _load(directory: Path) -> Json:
     """Return the content of a `cases.json`; one that cannot be read has `problem` instead."""
     try:
         loaded = json.loads((directory / "cases.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {"problem": f"cases.json cannot be read: {error}"}
     if not isinstance(loaded, dict) or not isinstance(loaded.get("cases"), list):
         return {"problem": "cases.json holds no list of cases"}
+    if not all(isinstance(case, dict) for case in loaded["cases"]):
+        return {"problem": "cases.json holds cases that are no objects"}
+    if not isinstance(loaded.get("family", ""), str):
+        return {"problem": "the family is not text"}
+    if not isinstance(loaded.get("generated_with", {}), dict):
+        return {"problem": "generated_with is no object"}
     if loaded.get("format") != _FORMAT:
         return {"problem": f"format {loaded.get('format')!r}, this runner reads {_FORMAT}"}
     return loaded

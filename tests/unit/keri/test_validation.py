@@ -398,7 +398,11 @@ def test_witness_owes_a_receipt() -> None:
 
 @pytest.mark.parametrize(
     ("signing", "detail"),
-    [((0,), "keys 0 of 3 signed"), ((2,), "keys 2 of 3 signed"), ((0, 0), "keys 0 of 3 signed")],
+    [
+        ((0,), "1 of 3 keys signed, at place 0"),
+        ((2,), "1 of 3 keys signed, at place 2"),
+        ((0, 0), "1 of 3 keys signed, at place 0"),
+    ],
 )
 def test_event_waits_for_more_signatures(signing: tuple[int, ...], detail: str) -> None:
     """Below the signing threshold an event waits; one key that signs twice counts once."""
@@ -446,7 +450,9 @@ def test_rotation_waits_for_more_next_keys() -> None:
     event = build.rotate(STATE, plan([SECOND[0], THIRD[0]], "1"))
     verdict = judged(event, _claims(event, SECOND[0], THIRD[0]), STATE)
     assert missing_of(verdict) == {
-        Missing(Want.NEXT_KEYS, event.aid, 1, event.said, detail="next keys 0 of 3 exposed")
+        Missing(
+            Want.NEXT_KEYS, event.aid, 1, event.said, detail="1 of 3 next keys exposed, at place 0"
+        )
     }
 
 
@@ -455,8 +461,8 @@ def test_rotation_may_lack_both_thresholds() -> None:
     event = build.rotate(STATE, plan([THIRD[0], SECOND[1]], "2"))
     claims = Claims((THIRD[0].indexed(event.raw, 0, None, current_only=True),))
     assert missing_of(judged(event, claims, STATE)) == {
-        Missing(Want.SIGNATURES, event.aid, 1, event.said, detail="keys 0 of 2 signed"),
-        Missing(Want.NEXT_KEYS, event.aid, 1, event.said, detail="next keys none of 3 exposed"),
+        Missing(Want.SIGNATURES, event.aid, 1, event.said, detail="1 of 2 keys signed, at place 0"),
+        Missing(Want.NEXT_KEYS, event.aid, 1, event.said, detail="0 of 3 next keys exposed"),
     }
 
 
@@ -479,11 +485,11 @@ def test_partial_rotation_adds_new_keys() -> None:
     [
         # second indexes of the keys SECOND[2] and SECOND[0]
         ((2, 0), None),
-        ((2, None), "2"),
-        ((None, None), "none"),
-        ((1, 0), "0"),
-        ((0, 2), "none"),
-        ((3, 0), "0"),
+        ((2, None), "1 of 3 next keys exposed, at place 2"),
+        ((None, None), "0 of 3 next keys exposed"),
+        ((1, 0), "1 of 3 next keys exposed, at place 0"),
+        ((0, 2), "0 of 3 next keys exposed"),
+        ((3, 0), "1 of 3 next keys exposed, at place 0"),
     ],
 )
 def test_only_the_right_second_index_exposes(
@@ -496,9 +502,8 @@ def test_only_the_right_second_index_exposes(
     if exposed is None:
         assert isinstance(verdict, Accepted)
     else:
-        detail = f"next keys {exposed} of 3 exposed"
         assert missing_of(verdict) == {
-            Missing(Want.NEXT_KEYS, event.aid, 1, event.said, detail=detail)
+            Missing(Want.NEXT_KEYS, event.aid, 1, event.said, detail=exposed)
         }
 
 
@@ -703,7 +708,7 @@ def test_proofs_under_other_keys_do_not_count() -> None:
     one, two, _ = signatures(INTERACTION, FIRST)
     signed = SignedEvent(INTERACTION, Claims((two,)), Proofs((one,)), DIGEST)
     verdict = judged_again(signed, STATE)
-    assert {one.detail for one in missing_of(verdict)} == {"keys 1 of 3 signed"}
+    assert {one.detail for one in missing_of(verdict)} == {"1 of 3 keys signed, at place 1"}
 
 
 # Step 7: another event at the place. The rules themselves are tested with `superseding`.
