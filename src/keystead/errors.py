@@ -50,6 +50,7 @@ class ErrorCode(StrEnum):
     EXPIRED = "verify.expired"
     # store.*: the store could not keep it
     ESCROW_FULL = "store.escrow_full"
+    RECORDS_FULL = "store.records_full"
     # usage.*: the caller asked for something that cannot be
     ARGUMENT = "usage.argument"
     FILE = "usage.file"
@@ -95,6 +96,7 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.UNSUPPORTED_MESSAGE: "registry events and credentials are not verified yet",
     ErrorCode.EXPIRED: "what the message waited for did not arrive in time; send it again",
     ErrorCode.ESCROW_FULL: "too much is waiting; send the missing events first",
+    ErrorCode.RECORDS_FULL: "too many statements are kept; programs can pass other Limits",
     ErrorCode.ARGUMENT: "see --help",
     ErrorCode.FILE: "check the path and its permissions",
 }
@@ -119,6 +121,14 @@ class KeysteadError(Exception):
         self.message = message
         self.hint = HINTS[code] if hint is None else hint
         self.fields = fields
+
+    def forget_frames(self) -> None:
+        """Let go of the frames that raised it, for an error that is kept as a value.
+
+        They hold whatever was in hand then, such as the message and the verdict itself: a circle
+        that nothing would collect.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
 
     def __str__(self) -> str:
         """Return the sentence with its code."""

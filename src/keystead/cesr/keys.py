@@ -23,6 +23,7 @@ KEY_PATTERN = codes.text_pattern(codes.KEY_CODES)
 AID_PATTERN = codes.text_pattern([*codes.DIGEST_CODES, *codes.KEY_CODES])
 
 _AIDS_REMEMBERED = 4096
+_LONGEST_AID = 88  # a digest of 64 bytes
 _ALGORITHMS = {
     # code -> the bytes in front of the digest in the binary domain, and the algorithm
     code: (base64.decode(code.encode().ljust(4, b"A"))[: len(code)], suites.DIGESTS[name])
@@ -101,9 +102,14 @@ def make_key(suite: Suite, raw: bytes, *, transferable: bool = True) -> Verifica
     return VerificationKey(primitives.make(code, raw).text, suite, raw, transferable)
 
 
-@lru_cache(maxsize=_AIDS_REMEMBERED)
 def is_aid(text: str) -> bool:
     """Tell whether `text` is the canonical text of an identifier."""
+    # What is too long must not be remembered: a stranger could fill memory with it.
+    return len(text) <= _LONGEST_AID and _is_aid(text)
+
+
+@lru_cache(maxsize=_AIDS_REMEMBERED)
+def _is_aid(text: str) -> bool:
     return AID_PATTERN.fullmatch(text) is not None
 
 

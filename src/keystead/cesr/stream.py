@@ -72,6 +72,10 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
     start: int
     end: int
 
+    def __post_init__(self) -> None:
+        """Keep the error alone."""
+        self.error.forget_frames()
+
 
 _ANNOTATION = b"\t\n\r"
 _ANNOTATIONS = re.compile(rb"[\t\n\r]+")

@@ -6,9 +6,7 @@ from typing import Any
 from keystead.cli.output import printable
 from keystead.keri.attachments import SignedEvent
 from keystead.keri.escrow import Held, Missing, WaitingReceipts, Want
-from keystead.keri.events import KeyEvent
 from keystead.keri.keystate import Establishment
-from keystead.keri.messages import Receipt, Routed
 from keystead.keri.thresholds import Threshold
 from keystead.node.audit import Audit, LogReport, Problem
 
@@ -118,18 +116,14 @@ def _wanted(missing: Missing, aid: str) -> str:
 
 def _problem_line(problem: Problem) -> str:
     place = "" if problem.start is None else f" at byte {problem.start}"
-    message = problem.message
-    match message:
-        case KeyEvent(aid=aid, sn=sn):
-            what = f"{message.message_type} {sn:x} of {aid}"
-        case Receipt(aid=aid, sn=sn):
-            what = f"receipt for {sn:x} of {aid}"
-        case Routed(said=said):
-            what = f"{message.message_type} {said}"
-        case _:
-            what = (
-                "message" if problem.end is None else f"{problem.end - (problem.start or 0)} bytes"
-            )
+    subject = problem.subject
+    if subject is None:
+        size = (problem.end or 0) - (problem.start or 0)
+        what = f"{size} bytes" if size else "message"
+    elif subject.sn is None:
+        what = f"{subject.message_type} {subject.said}"
+    else:
+        what = f"{subject.message_type} {subject.sn:x} of {subject.aid}"
     return f"refused: {what}{place}: {printable(str(problem.error))}"
 
 
@@ -188,16 +182,15 @@ def _held_value(held: Held) -> dict[str, Any]:
 
 
 def _problem_value(problem: Problem) -> dict[str, Any]:
-    message = problem.message
-    sn = getattr(message, "sn", None)
+    subject = problem.subject
     return {
         "code": str(problem.error.code),
         "message": problem.error.message,
         "hint": problem.error.hint,
         "start": problem.start,
         "end": problem.end,
-        "type": None if message is None else message.message_type,
-        "aid": getattr(message, "aid", None),
-        "sn": None if sn is None else f"{sn:x}",
-        "said": getattr(message, "said", None),
+        "type": None if subject is None else subject.message_type,
+        "aid": None if subject is None else subject.aid,
+        "sn": None if subject is None or subject.sn is None else f"{subject.sn:x}",
+        "said": None if subject is None else subject.said,
     }

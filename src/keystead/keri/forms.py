@@ -59,8 +59,8 @@ def _seals(value: str) -> tuple[EventSeal, ...]:
     return tuple(map(_make_seal, parts[3::12], map(_number, parts[7::12]), parts[11::12]))
 
 
-def _list_of(entry: str) -> str:
-    return rf"\[((?:{entry}(?:,{entry})*)?)\]"
+def _list_of(entry: str, more: str = "*") -> str:
+    return rf"\[((?:{entry}(?:,{entry}){more})?)\]"
 
 
 # Label -> pattern with one group, and what makes the value of the group if it is no text.
@@ -77,7 +77,8 @@ _VALUES: dict[str, tuple[str, Callable[[Any], Any] | None]] = {
     "b": (_list_of(f'"{_KEY}"'), _texts),
     "br": (_list_of(f'"{_KEY}"'), _texts),
     "ba": (_list_of(f'"{_KEY}"'), _texts),
-    "c": (_list_of('"[A-Z]+"'), _texts),
+    # Its entries may be short, so the size of the body says nothing of their number.
+    "c": (_list_of('"[A-Z]+"', "{0,7}"), _texts),
     "a": (_list_of(_SEAL), _seals),
     "di": (f'"({_AID})"', None),
 }

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from keystead.cesr.keys import Aid
+from keystead.cesr.keys import Aid, Said
 from keystead.errors import KeysteadError
 from keystead.keri.attachments import Proofs, SignedEvent
 from keystead.keri.duplicity import DuplicityEvidence
@@ -101,6 +101,10 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
     error: KeysteadError
 
+    def __post_init__(self) -> None:
+        """Keep the error alone."""
+        self.error.forget_frames()
+
 
 Verdict: TypeAlias = Accepted | Pending | Duplicate | Duplicitous | Rejected
 
@@ -119,10 +123,27 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Authentic(msgspec.Struct, frozen=True, gc=False):
-    """A message was signed by enough keys of its signer."""
+    """A message was signed by enough keys of its signer, which may be retired keys.
+
+    A message may name an earlier establishment event of its signer (-F). So whoever holds keys
+    that were rotated away can still sign messages. Act on one that is not `latest` only when it
+    is known to have been signed while its keys were in use; its date is no proof of that.
+
+    Attributes:
+        message: what was signed.
+        signer: who signed.
+        signer_sn: place of the establishment event whose keys signed, None for a
+            non-transferable signer.
+        signer_said: digest of that event, None for a non-transferable signer.
+        latest: those keys are the signer's latest in the log that is here now; always so for a
+            non-transferable signer.
+    """
 
     message: RoutedMessage
     signer: Aid
+    signer_sn: int | None
+    signer_said: Said | None
+    latest: bool
 
 
 class Unauthenticated(msgspec.Struct, frozen=True, gc=False):

@@ -10,8 +10,9 @@ from keystead.cesr.stream import Malformed, Message
 from keystead.errors import ErrorCode, KeysteadError, StoreError
 from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.escrow import Held
+from keystead.keri.events import KeyEvent
 from keystead.keri.keystate import KeyState
-from keystead.keri.messages import AnyMessage
+from keystead.keri.messages import AnyMessage, Receipt
 from keystead.keri.verdicts import Accepted, Duplicitous, Rejected
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor, Result
@@ -22,18 +23,46 @@ MOST_PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Which message a problem is about; not the message, which may be large.
+
+    Attributes:
+        message_type: its type.
+        said: its digest, for a receipt that of the event.
+        aid: the identifier whose log it is for, None for a routed message.
+        sn: its place there, None for a routed message.
+    """
+
+    message_type: str
+    said: str
+    aid: str | None = None
+    sn: int | None = None
+
+    @classmethod
+    def of(cls, message: AnyMessage | None) -> "Subject | None":
+        """Return what to call a message; None for one that could not be read."""
+        match message:
+            case None:
+                return None
+            case KeyEvent(aid=aid, sn=sn, said=said) | Receipt(aid=aid, sn=sn, said=said):
+                return cls(message.message_type, said, aid, sn)
+            case _:
+                return cls(message.message_type, message.said)
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that was refused.
 
     Attributes:
         error: why.
-        message: the typed message, None when it could not be read.
+        subject: the message, None when it could not be read.
         start: offset of the message in the stream, None when it had waited for others.
         end: offset of its end.
     """
 
     error: KeysteadError
-    message: AnyMessage | None
+    subject: Subject | None
     start: int | None = None
     end: int | None = None
 
@@ -153,9 +182,9 @@ class Audit:
             if error.code is ErrorCode.UNSUPPORTED_MESSAGE:
                 self.unchecked += 1
             elif result.again or isinstance(error, StoreError):
-                self._refuse(Problem(error, result.message))
+                self._refuse(Problem(error, Subject.of(result.message)))
             else:
-                self._refuse(Problem(error, result.message, item.start, item.end))
+                self._refuse(Problem(error, Subject.of(result.message), item.start, item.end))
 
     def _refuse(self, problem: Problem) -> None:
         self.refused[problem.error.code] += 1

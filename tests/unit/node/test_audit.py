@@ -9,7 +9,7 @@ from keystead.keri.messages import Receipt
 from keystead.keri.seals import DigestSeal
 from keystead.keri.verdicts import Duplicitous, Source
 from keystead.limits import DEFAULT_LIMITS, Limits
-from keystead.node.audit import MOST_PROBLEMS, Audit
+from keystead.node.audit import MOST_PROBLEMS, Audit, Subject
 from keystead.node.replay import evidence_stream, replay_event
 from keystead.stores.memory import MemoryStore
 from keystead.testing.authoring import Author, KeyPair, Signed, witness
@@ -106,7 +106,7 @@ def test_malformed_part_is_a_problem() -> None:
     (signed, *_) = _log()
     audit = _audit(b"*******", signed.framed)
     (problem,) = audit.problems
-    assert (problem.start, problem.end, problem.message) == (0, 7, None)
+    assert (problem.start, problem.end, problem.subject) == (0, 7, None)
     assert problem.error.code is ErrorCode.COLD_START
 
 
@@ -119,7 +119,7 @@ def test_rejected_message_is_a_problem() -> None:
     audit = _audit(bad)
     (problem,) = audit.problems
     assert (problem.start, problem.end) == (0, len(bad))
-    assert problem.message == signed.event
+    assert problem.subject == Subject.of(signed.event)
     assert audit.refused == {ErrorCode.SIGNATURE: 1}
 
 
@@ -129,7 +129,8 @@ def test_message_that_waited_has_no_place() -> None:
     raw = interaction.event.raw
     bad = attached(raw, controlled(KeyPair("stranger").indexed(raw, 0, 0)))
     (problem,) = _audit(bad, inception.raw).problems
-    assert (problem.start, problem.end, problem.message) == (None, None, interaction.event)
+    assert (problem.start, problem.end) == (None, None)
+    assert problem.subject == Subject.of(interaction.event)
 
 
 def test_overflow_is_told() -> None:
