@@ -29,9 +29,15 @@ class Limits:
         held_bytes: size of all that waits (32 MiB).
         held_for: how long a message waits. Peers ask again well before 20 minutes.
         receipts: signatures by others than controller and witnesses kept for one event.
-            Anybody can make them, so there must be an end.
+            Anybody can make them, so there must be an end; and with all of them, and all
+            keys and witnesses, a replayed event still fits into `attachments`.
         evidence: duplicitous events kept for one identifier. One is enough to distrust it; a
             duplicitous controller can make any number.
+        url: length of a URL or OOBI in a statement. Common software takes no longer ones.
+        records: statements of replies kept in all. Anybody can make signers and sign as them.
+        records_of_signer: statements kept of one signer. More than the witnesses, watchers and
+            agents of the largest group; one signer must not use up the room of all.
+        records_bytes: size of the replies that are kept (64 MiB).
         delegation_depth: levels of delegation walked by rule C of superseding recovery.
     """
 
@@ -48,8 +54,12 @@ class Limits:
     held_total: int = 100_000
     held_bytes: int = 32 * 1024 * 1024
     held_for: timedelta = timedelta(minutes=20)
-    receipts: int = 1024
+    receipts: int = 768
     evidence: int = 16
+    url: int = 2048
+    records: int = 100_000
+    records_of_signer: int = 1024
+    records_bytes: int = 64 * 1024 * 1024
     delegation_depth: int = 8
 
     @property

@@ -19,7 +19,7 @@ from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.escrow import Held, HeldKey
 from keystead.keri.events import AnyKeyEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
-from keystead.keri.routed import Record, RecordKey
+from keystead.keri.routed import Kept, Record, RecordKey
 from keystead.keri.seals import EventSeal
 from keystead.keri.verdicts import RoutedVerdict, Verdict
 
@@ -115,6 +115,9 @@ class KelReader(Protocol):
 
     def record(self, key: RecordKey) -> Record | None:
         """Return the statement kept under `key`."""
+
+    def kept(self, signer: Aid) -> Kept:
+        """Return how many statements are kept, of a signer and in all."""
 
 
 class EventStore(KelReader, Protocol):

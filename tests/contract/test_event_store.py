@@ -17,7 +17,7 @@ from keystead.keri.escrow import Held, HeldKey, Missing, WaitingReceipts, Want
 from keystead.keri.events import AnyKeyEvent
 from keystead.keri.keystate import KeyState
 from keystead.keri.messages import Reply
-from keystead.keri.routed import EndRole, Record
+from keystead.keri.routed import EndRole, Kept, Record
 from keystead.keri.seals import EventSeal
 from keystead.keri.verdicts import Accepted, Duplicate, Duplicitous, Recorded, Rejected
 from keystead.limits import DEFAULT_LIMITS, Limits
@@ -673,6 +673,26 @@ def test_a_later_statement_replaces_the_earlier_one(store: EventStore) -> None:
     _state(store, second)
     assert first.key == second.key
     assert store.record(first.key) == second
+
+
+def test_kept_statements_are_counted(store: EventStore) -> None:
+    """`kept` tells the number of a signer's statements, that of all, and the bytes of all."""
+    record = _record(SEEN_AT, allowed=True)
+    signer, stranger = record.statement.authority, Author("stranger").incept().event.aid
+    assert store.kept(signer) == Kept(0, 0, 0)
+    _state(store, record)
+    assert store.kept(signer) == Kept(1, 1, record.size)
+    assert store.kept(stranger) == Kept(0, 1, record.size)
+
+
+def test_a_replaced_statement_counts_no_longer(store: EventStore) -> None:
+    """A statement in the place of another is counted instead of it."""
+    first = _record(SEEN_AT, allowed=True)
+    reply = msgspec.structs.replace(first.reply, raw=first.reply.raw + b"longer")
+    second = msgspec.structs.replace(first, reply=reply)
+    for record in (first, second, first):
+        _state(store, record)
+        assert store.kept(first.statement.authority) == Kept(1, 1, record.size)
 
 
 def _duplicity(store: EventStore, count: int) -> list[DuplicityEvidence]:

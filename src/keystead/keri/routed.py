@@ -13,11 +13,15 @@ import msgspec
 
 from keystead.cesr.body import Body
 from keystead.cesr.keys import Aid, Said
-from keystead.errors import DecodeError, ErrorCode, VerificationError
+from keystead.errors import DecodeError, ErrorCode, KeysteadError, VerificationError
+from keystead.keri import thresholds
 from keystead.keri.attachments import Proofs
-from keystead.keri.fields import parse_aid, parse_digest, parse_number
+from keystead.keri.events import DO_NOT_DELEGATE, ESTABLISHMENT_ONLY
+from keystead.keri.fields import parse_aid, parse_digest, parse_map, parse_number, parse_texts
 from keystead.keri.keystate import KeyState
 from keystead.keri.messages import Reply
+from keystead.keri.thresholds import Threshold
+from keystead.limits import Limits
 
 ROLES = frozenset(
     ("controller", "witness", "registrar", "gateway", "watcher", "judge", "juror", "peer",
@@ -130,6 +134,25 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         """What a later statement replaces."""
         return self.statement.key
 
+    @property
+    def size(self) -> int:
+        """Bytes of the message."""
+        return len(self.reply.raw)
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """How many records a store keeps.
+
+    Attributes:
+        of_signer: of the signer that was asked for.
+        total: in all.
+        size: bytes of all their messages.
+    """
+
+    of_signer: int
+    total: int
+    size: int
+
 
 def is_later(new: Record, old: Record) -> bool:
     """Tell whether a statement may replace an older one of the same authority.
@@ -142,17 +165,18 @@ def is_later(new: Record, old: Record) -> bool:
     return new.reply.instant > old.reply.instant
 
 
-def parse_statement(reply: Reply) -> Statement:
+def parse_statement(reply: Reply, limits: Limits) -> Statement:
     """Read what a reply states.
 
     Raises:
         VerificationError: no such route (verify.route).
-        DecodeError: attributes missing (decode.fields) or malformed (decode.value).
+        DecodeError: attributes missing or too many (decode.fields), malformed (decode.value),
+            or too long (decode.limit).
     """
     for pattern, parse in _ROUTES:
         match = pattern.fullmatch(reply.route)
         if match is not None:
-            return parse(reply.attributes, *match.groups())
+            return parse(reply.attributes, limits, *match.groups())
     raise VerificationError(ErrorCode.ROUTE, "a reply to a route that is not known")
 
 
@@ -185,29 +209,68 @@ def state_fields(state: KeyState, first_seen_number: int, first_seen_at: str) ->
     }
 
 
+def contradicted_label(notice: KeyStateNotice, state: KeyState) -> str | None:
+    """Return a field in which a notice differs from the state at its place, None when it agrees.
+
+    When the source first saw the event is its own matter, and so is how it writes a version or
+    a threshold. keri tells of two configuration traits only, in an order of its own.
+    """
+    told, last = notice.fields, state.establishment
+    for label, value in state_fields(state, 0, "").items():
+        if label not in ("vn", "f", "dt", "kt", "nt", "c") and told[label] != value:
+            return label
+    traits = {ESTABLISHMENT_ONLY, DO_NOT_DELEGATE}
+    if traits & set(told["c"]) != traits & set(last.configuration_traits):
+        return "c"
+    if not _asks_for(told["kt"], last.signing_threshold, len(last.signing_keys)):
+        return "kt"
+    if not _asks_for(told["nt"], last.next_threshold, len(last.next_key_digests)):
+        return "nt"
+    return None
+
+
+def _asks_for(field: object, threshold: Threshold, keys: int) -> bool:
+    try:
+        return thresholds.parse(field, keys).demand == threshold.demand
+    except KeysteadError:
+        return False
+
+
 _STATE_LABELS = frozenset(
     ("vn", "i", "s", "p", "d", "f", "dt", "et", "kt", "k", "nt", "n", "bt", "b", "c", "ee", "di")
 )
 
+_STATE_TEXTS = ("p", "dt", "et", "di")
 
-def _require(attributes: Body, *labels: str) -> list[str]:
+
+def _require(attributes: Body, *labels: str, optional: str | None = None) -> list[str]:
+    """Return texts, of the attributes that there must be; there may be one other."""
     for label in labels:
         if label not in attributes:
             raise DecodeError(ErrorCode.FIELDS, f"the reply has no attribute {label}")
         if not isinstance(attributes[label], str):
             raise DecodeError(ErrorCode.VALUE, f"the attribute {label} is not text")
+    if not attributes.keys() <= {*labels, optional}:
+        # What nobody reads would be kept all the same.
+        raise DecodeError(ErrorCode.FIELDS, "the reply has attributes that mean nothing")
     return [attributes[label] for label in labels]
 
 
-def _parse_end_role(attributes: Body, action: str) -> EndRole:
+def _check_length(url: str, label: str, limits: Limits) -> None:
+    if len(url) > limits.url:
+        raise DecodeError(ErrorCode.LIMIT, f"{label} has more than {limits.url} characters")
+
+
+def _parse_end_role(attributes: Body, _limits: Limits, action: str) -> EndRole:
     cid, role, eid = _require(attributes, "cid", "role", "eid")
     if role not in ROLES:
         raise DecodeError(ErrorCode.VALUE, "an unknown role")
     return EndRole(parse_aid(cid, "cid"), role, parse_aid(eid, "eid"), action == "add")
 
 
-def _parse_location(attributes: Body) -> Location:
+def _parse_location(attributes: Body, limits: Limits) -> Location:
     eid, scheme, url = _require(attributes, "eid", "scheme", "url")
+    _check_length(url, "url", limits)
     if scheme not in SCHEMES:
         raise DecodeError(ErrorCode.VALUE, "an unknown scheme")
     try:
@@ -219,9 +282,16 @@ def _parse_location(attributes: Body) -> Location:
     return Location(parse_aid(eid, "eid"), scheme, url)
 
 
-def _parse_notice(attributes: Body, source: str) -> KeyStateNotice:
+def _parse_notice(attributes: Body, limits: Limits, source: str) -> KeyStateNotice:
     if attributes.keys() != _STATE_LABELS:
         raise DecodeError(ErrorCode.FIELDS, "not the fields of a key state")
+    _require({label: attributes[label] for label in _STATE_TEXTS}, *_STATE_TEXTS)
+    for label, most in (("k", limits.keys), ("n", limits.keys), ("b", limits.witnesses)):
+        parse_texts(attributes[label], label, most)
+    parse_texts(attributes["c"], "c", limits.members)
+    parse_number(attributes["bt"], "bt")
+    parse_number(attributes["f"], "f")
+    parse_map(attributes["ee"], "ee")
     return KeyStateNotice(
         parse_aid(source, "source"),
         parse_aid(attributes["i"], "i"),
@@ -231,11 +301,12 @@ def _parse_notice(attributes: Body, source: str) -> KeyStateNotice:
     )
 
 
-def _parse_watched(attributes: Body, watcher: str, action: str) -> Watched:
-    cid, oid = _require(attributes, "cid", "oid")
+def _parse_watched(attributes: Body, limits: Limits, watcher: str, action: str) -> Watched:
+    cid, oid = _require(attributes, "cid", "oid", optional="oobi")
     oobi = attributes.get("oobi", "")
     if not isinstance(oobi, str):
         raise DecodeError(ErrorCode.VALUE, "the attribute oobi is not text")
+    _check_length(oobi, "oobi", limits)
     return Watched(
         parse_aid(cid, "cid"),
         parse_aid(watcher, "watcher"),

@@ -79,6 +79,14 @@ class Threshold(msgspec.Struct, frozen=True, gc=False):
         return sum(len(weight.nested) or 1 for clause in self.clauses for weight in clause)
 
     @property
+    def demand(self) -> object:
+        """What it asks for, however it is written: equal for 1/2 and 2/4."""
+        return self.number, tuple(
+            tuple((one.value, tuple(part.value for part in one.nested)) for one in clause)
+            for clause in self.clauses
+        )
+
+    @property
     def field(self) -> Field:
         """The threshold as a message carries it."""
         if not self.clauses:

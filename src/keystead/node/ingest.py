@@ -100,7 +100,7 @@ class EventProcessor:
             if parsed.message_type in FIELDS:  # much faster than asking for the class
                 work = (SignedEvent(parsed, attached.claims),)  # type: ignore[arg-type] # as told
             else:
-                work = _work(parsed, attached)
+                work = _work(parsed, attached, self._limits)
         except KeysteadError as error:
             return [Result(None, Rejected(error))]
         context = self._last_context
@@ -158,11 +158,11 @@ def _settled(decision: Decision, _kel: KelReader) -> Decision:
     return decision
 
 
-def _work(parsed: AnyMessage, attached: Attachments) -> Sequence[Waiting]:
+def _work(parsed: AnyMessage, attached: Attachments, limits: Limits) -> Sequence[Waiting]:
     """Return what has to be decided for a message that is no key event."""
     if isinstance(parsed, Receipt):
         return (WaitingReceipts(parsed.aid, parsed.sn, parsed.said, attached.claims),)
-    return signed_parts(cast("RoutedMessage", parsed), attached)
+    return signed_parts(cast("RoutedMessage", parsed), attached, limits)
 
 
 _DECISIONS: dict[type[Waiting], Callable[[Any, Context, KelReader], Decision]] = {

@@ -4,13 +4,19 @@ import msgspec
 
 from keystead.cesr.groups import SignatureGroup
 from keystead.cesr.keys import Aid, is_digest_of
-from keystead.errors import ErrorCode, VerificationError
+from keystead.errors import ErrorCode, StoreError, VerificationError
 from keystead.keri.attachments import Attachments, Proofs
 from keystead.keri.escrow import Held, Missing, WaitingMessage, Want, key_of
 from keystead.keri.keystate import Establishment
 from keystead.keri.messages import Exchange, Query, Reply, RoutedMessage
 from keystead.keri.receipts import check_signatures, signer_keys
-from keystead.keri.routed import KeyStateNotice, Record, is_later, parse_statement
+from keystead.keri.routed import (
+    KeyStateNotice,
+    Record,
+    contradicted_label,
+    is_later,
+    parse_statement,
+)
 from keystead.keri.verdicts import (
     Authentic,
     Recorded,
@@ -19,6 +25,7 @@ from keystead.keri.verdicts import (
     Unauthenticated,
     Waits,
 )
+from keystead.limits import Limits
 from keystead.node.decisions import Context
 from keystead.node.queries import unanswerable
 from keystead.ports import Decision, KelReader
@@ -38,7 +45,9 @@ class _Proven(msgspec.Struct, frozen=True, gc=False):
     sufficient: bool = True
 
 
-def signed_parts(message: RoutedMessage, attached: Attachments) -> list[WaitingMessage]:
+def signed_parts(
+    message: RoutedMessage, attached: Attachments, limits: Limits
+) -> list[WaitingMessage]:
     """Split a message by signer, and leave out signers that may not speak for it.
 
     A reply speaks for the authority of its statement, an exchange for its sender; anybody may
@@ -51,7 +60,7 @@ def signed_parts(message: RoutedMessage, attached: Attachments) -> list[WaitingM
             (verify.payload).
         DecodeError: malformed attributes of a reply.
     """
-    authority = _authority(message, attached.payload)
+    authority = _authority(message, attached.payload, limits)
     parts = [
         WaitingMessage(message, Aid(couple.key.text), couple=couple)
         for couple in attached.claims.couples
@@ -112,16 +121,16 @@ def decide_message(part: WaitingMessage, context: Context, kel: KelReader) -> De
             missing = unanswerable(kel, message)
             if missing:
                 return _hold(kel, part, missing, context)
-        return _act(kel, part, proven)
-    except VerificationError as error:
+        return _act(kel, part, proven, context.limits)
+    except (VerificationError, StoreError) as error:
         return Decision(Rejected(error), release=(key_of(part),))
 
 
-def _authority(message: RoutedMessage, payload: bytes) -> Aid | None:
+def _authority(message: RoutedMessage, payload: bytes, limits: Limits) -> Aid | None:
     """Return who must have signed, None when anybody may."""
     match message:
         case Reply():
-            return parse_statement(message).authority
+            return parse_statement(message, limits).authority
         case Exchange(sender=sender, payload=expected):
             # An ESSR payload is attached, and the signed message holds its digest.
             if isinstance(expected, str) and not (payload and is_digest_of(expected, payload)):
@@ -168,13 +177,13 @@ def _hold(
     return Decision(Waits(missing, part), hold=(entry,))
 
 
-def _act(kel: KelReader, part: WaitingMessage, proven: _Proven) -> Decision:
+def _act(kel: KelReader, part: WaitingMessage, proven: _Proven, limits: Limits) -> Decision:
     """Do what an authentic message asks for."""
     release = (key_of(part),)
     message = part.message
     if not isinstance(message, Reply):
-        return Decision(Authentic(message, part.signer), release=release)
-    statement = parse_statement(message)
+        return Decision(_authentic(kel, part, proven.keys), release=release)
+    statement = parse_statement(message, limits)
     sn = None if proven.keys is None else proven.keys.sn
     new = Record(statement, message, sn, proven.proofs)
     old = kel.record(new.key)
@@ -184,7 +193,34 @@ def _act(kel: KelReader, part: WaitingMessage, proven: _Proven) -> Decision:
         _check_notice(kel, statement)
     if old is not None and not is_later(new, old):
         raise VerificationError(ErrorCode.STALE, "a statement not later than the one that is known")
+    _check_room(kel, new, old, limits)
     return Decision(Recorded(new), record=new, release=release)
+
+
+def _authentic(kel: KelReader, part: WaitingMessage, keys: Establishment | None) -> Authentic:
+    if keys is None:
+        return Authentic(part.message, part.signer, None, None, latest=True)
+    state = kel.key_state(part.signer)
+    latest = state is not None and state.establishment.said == keys.said
+    return Authentic(part.message, part.signer, keys.sn, keys.said, latest)
+
+
+def _check_room(kel: KelReader, new: Record, old: Record | None, limits: Limits) -> None:
+    """Check that a record may be kept besides the others, or in the place of an old one.
+
+    Raises:
+        StoreError: there is no room for it (store.records_full).
+    """
+    kept = kel.kept(new.statement.authority)
+    more = new.size - (0 if old is None else old.size)
+    if more > 0 and kept.size + more > limits.records_bytes:
+        raise StoreError(ErrorCode.RECORDS_FULL, "too many bytes of statements are kept")
+    if old is None and kept.total >= limits.records:
+        raise StoreError(ErrorCode.RECORDS_FULL, f"{limits.records} statements are kept")
+    if old is None and kept.of_signer >= limits.records_of_signer:
+        raise StoreError(
+            ErrorCode.RECORDS_FULL, f"{limits.records_of_signer} statements of one signer are kept"
+        )
 
 
 def _check_notice(kel: KelReader, notice: KeyStateNotice) -> None:
@@ -201,7 +237,8 @@ def _check_notice(kel: KelReader, notice: KeyStateNotice) -> None:
         raise VerificationError(
             ErrorCode.STALE, f"a notice for {notice.sn:x}, while the log is at {state.sn:x}"
         )
-    if notice.sn == state.sn and notice.said != state.said:
+    label = contradicted_label(notice, state) if notice.sn == state.sn else None
+    if label is not None:
         raise VerificationError(
-            ErrorCode.KEY_STATE, f"a notice of another event at {notice.sn:x} than the log holds"
+            ErrorCode.KEY_STATE, f"a notice for {notice.sn:x} with another {label} than the log has"
         )

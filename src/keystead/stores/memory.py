@@ -1,5 +1,6 @@
 """The store in memory: for verification, tests and short-lived tools. Nothing survives it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -19,7 +20,7 @@ from keystead.keri.escrow import (
     keys_of_event,
 )
 from keystead.keri.keystate import AcceptedEvent, KeyState
-from keystead.keri.routed import Record, RecordKey
+from keystead.keri.routed import Kept, Record, RecordKey
 from keystead.keri.seals import EventSeal
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports import Append, Decision, Extend, KelReader, Outcome
@@ -192,6 +193,8 @@ class MemoryStore:
         self._logs: dict[Aid, _Log] = {}
         self._numbers: dict[Said, int] = {}  # first-seen numbers of events in their logs
         self._records: dict[RecordKey, Record] = {}
+        self._records_of: Counter[Aid] = Counter()  # numbers of records by signer
+        self._records_bytes = 0
         self._escrow = _Escrow(limits)
 
     def key_state(self, aid: Aid) -> KeyState | None:
@@ -235,6 +238,10 @@ class MemoryStore:
         """Return the statement kept under `key`."""
         return self._records.get(key)
 
+    def kept(self, signer: Aid) -> Kept:
+        """Return how many statements are kept, of a signer and in all."""
+        return Kept(self._records_of[signer], len(self._records), self._records_bytes)
+
     def events(self, aid: Aid, *, first_sn: int = 0) -> Iterator[AcceptedEvent]:
         """Give the trunk from `first_sn` on."""
         log = self._logs.get(aid)
@@ -265,7 +272,7 @@ class MemoryStore:
         if decision.extend is not None:
             self._extend(decision.extend)
         if decision.record is not None:
-            self._records[decision.record.key] = decision.record
+            self._record(decision.record)
         if decision.evidence is not None:
             self._keep(decision.evidence)
         for key in decision.release:
@@ -295,6 +302,13 @@ class MemoryStore:
     def records(self) -> Iterator[Record]:
         """Give all statements that are kept."""
         yield from self._records.values()
+
+    def _record(self, record: Record) -> None:
+        old = self._records.get(record.key)
+        if old is None:
+            self._records_of[record.statement.authority] += 1
+        self._records_bytes += record.size - (0 if old is None else old.size)
+        self._records[record.key] = record
 
     def _keep(self, evidence: DuplicityEvidence) -> None:
         kept = self._logs[evidence.aid].evidence

@@ -151,11 +151,7 @@ def _threshold_value(field: Any) -> Any:  # noqa: ANN401 - parsed JSON
         parsed = thresholds.parse(field, primitive_cases.places(field))
     except (KeysteadError, ValueError):
         return field  # what this library refuses equals only itself
-    clauses = [
-        [(one.value, [part.value for part in one.nested]) for one in clause]
-        for clause in parsed.clauses
-    ]
-    return parsed.number, clauses
+    return parsed.demand
 
 
 def _compare_maps(label: str, wanted: Json, ours: Json) -> list[str]:

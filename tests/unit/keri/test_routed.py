@@ -18,10 +18,12 @@ from keystead.keri.routed import (
     Record,
     Statement,
     Watched,
+    contradicted_label,
     is_later,
     parse_statement,
     state_fields,
 )
+from keystead.limits import DEFAULT_LIMITS
 from keystead.testing.authoring import Author, KeyPair, witness
 from support.logs import DIGEST, STAMP, parsed, routed
 
@@ -38,6 +40,8 @@ def _reply(route: str, attributes: dict[str, Any], stamp: str = STAMP) -> Reply:
 
 
 END: dict[str, Any] = {"cid": CID, "role": "watcher", "eid": EID}
+# Fields of a key state that have a type, beside those that name it.
+TYPED = ("p", "f", "dt", "et", "k", "n", "bt", "b", "c", "ee", "di")
 LOC: dict[str, Any] = {"eid": EID, "scheme": "http", "url": "http://localhost:1/x"}
 WATCHED: dict[str, Any] = {"cid": CID, "oid": OID, "oobi": "http://localhost:1/oobi"}
 STATEMENTS: list[tuple[str, dict[str, Any], Statement, Aid, tuple[str, ...]]] = [
@@ -96,7 +100,7 @@ def test_route_decides_the_statement(
     route: str, attributes: dict[str, Any], statement: Statement
 ) -> None:
     """A reply states what its route says, with its attributes."""
-    assert parse_statement(_reply(route, attributes)) == statement
+    assert parse_statement(_reply(route, attributes), DEFAULT_LIMITS) == statement
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,7 @@ def test_statement_has_an_authority_and_a_key(
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_role_is_known(role: str) -> None:
     """Every role of the specification is known."""
-    statement = parse_statement(_reply("/end/role/add", END | {"role": role}))
+    statement = parse_statement(_reply("/end/role/add", END | {"role": role}), DEFAULT_LIMITS)
     assert isinstance(statement, EndRole)
     assert statement.role == role
 
@@ -122,7 +126,8 @@ def test_role_is_known(role: str) -> None:
 def test_scheme_is_known(scheme: str) -> None:
     """Every scheme is known."""
     url = f"{scheme}://localhost:1"
-    statement = parse_statement(_reply("/loc/scheme", LOC | {"scheme": scheme, "url": url}))
+    reply = _reply("/loc/scheme", LOC | {"scheme": scheme, "url": url})
+    statement = parse_statement(reply, DEFAULT_LIMITS)
     assert isinstance(statement, Location)
     assert statement.scheme == scheme
 
@@ -135,7 +140,7 @@ def test_scheme_is_known(scheme: str) -> None:
 def test_unknown_route_is_refused(route: str) -> None:
     """A reply to a route without meaning states nothing."""
     with pytest.raises(VerificationError) as caught:
-        parse_statement(_reply(route, END))
+        parse_statement(_reply(route, END), DEFAULT_LIMITS)
     assert caught.value.code is ErrorCode.ROUTE
 
 
@@ -148,11 +153,15 @@ def _without(attributes: dict[str, Any], label: str) -> dict[str, Any]:
     [
         *(("/end/role/add", _without(END, label), ErrorCode.FIELDS) for label in END),
         *(("/end/role/add", END | {label: 1}, ErrorCode.VALUE) for label in END),
+        ("/end/role/add", END | {"x": ""}, ErrorCode.FIELDS),
         ("/end/role/add", END | {"role": "king"}, ErrorCode.VALUE),
         ("/end/role/add", END | {"cid": "nobody"}, ErrorCode.VALUE),
         ("/end/role/cut", END | {"eid": "nobody"}, ErrorCode.VALUE),
         *(("/loc/scheme", _without(LOC, label), ErrorCode.FIELDS) for label in LOC),
         *(("/loc/scheme", LOC | {label: None}, ErrorCode.VALUE) for label in LOC),
+        ("/loc/scheme", LOC | {"x": ""}, ErrorCode.FIELDS),
+        ("/loc/scheme", LOC | {"oobi": ""}, ErrorCode.FIELDS),
+        ("/loc/scheme", LOC | {"url": "http://" + "x" * 2042}, ErrorCode.LIMIT),
         ("/loc/scheme", LOC | {"eid": "nobody"}, ErrorCode.VALUE),
         ("/loc/scheme", LOC | {"scheme": "ftp"}, ErrorCode.VALUE),
         ("/loc/scheme", LOC | {"url": "https://localhost"}, ErrorCode.VALUE),
@@ -163,12 +172,25 @@ def _without(attributes: dict[str, Any], label: str) -> dict[str, Any]:
         (f"/ksn/{CID}", NOTICE | {"i": "nobody"}, ErrorCode.VALUE),
         (f"/ksn/{CID}", NOTICE | {"s": 0}, ErrorCode.VALUE),
         (f"/ksn/{CID}", NOTICE | {"d": CID}, ErrorCode.VALUE),
+        *((f"/ksn/{CID}", NOTICE | {label: 1}, ErrorCode.VALUE) for label in TYPED),
+        *((f"/ksn/{CID}", NOTICE | {label: [1]}, ErrorCode.VALUE) for label in TYPED),
+        *(
+            (f"/ksn/{CID}", NOTICE | {label: {}}, ErrorCode.VALUE)
+            for label in TYPED
+            if label != "ee"
+        ),
+        *((f"/ksn/{CID}", NOTICE | {label: [""] * 257}, ErrorCode.LIMIT) for label in ("k", "n")),
+        (f"/ksn/{CID}", NOTICE | {"b": [""] * 65}, ErrorCode.LIMIT),
+        (f"/ksn/{CID}", NOTICE | {"bt": "01"}, ErrorCode.VALUE),
+        (f"/ksn/{CID}", NOTICE | {"f": "-1"}, ErrorCode.VALUE),
         ("/watcher/nobody/add", WATCHED, ErrorCode.VALUE),
         (f"/watcher/{EID}/add", _without(WATCHED, "cid"), ErrorCode.FIELDS),
         (f"/watcher/{EID}/add", _without(WATCHED, "oid"), ErrorCode.FIELDS),
         (f"/watcher/{EID}/add", WATCHED | {"cid": "nobody"}, ErrorCode.VALUE),
         (f"/watcher/{EID}/add", WATCHED | {"oid": "nobody"}, ErrorCode.VALUE),
         (f"/watcher/{EID}/add", WATCHED | {"oobi": 1}, ErrorCode.VALUE),
+        (f"/watcher/{EID}/add", WATCHED | {"oobi": "x" * 2049}, ErrorCode.LIMIT),
+        (f"/watcher/{EID}/add", WATCHED | {"x": ""}, ErrorCode.FIELDS),
     ],
 )
 def test_malformed_attributes_are_refused(
@@ -176,13 +198,13 @@ def test_malformed_attributes_are_refused(
 ) -> None:
     """Every attribute of a statement is checked."""
     with pytest.raises(DecodeError) as caught:
-        parse_statement(_reply(route, attributes))
+        parse_statement(_reply(route, attributes), DEFAULT_LIMITS)
     assert caught.value.code is code
 
 
 def _record(signer_sn: int | None, stamp: str) -> Record:
     reply = _reply("/end/role/add", END, stamp)
-    return Record(parse_statement(reply), reply, signer_sn, Proofs())
+    return Record(parse_statement(reply, DEFAULT_LIMITS), reply, signer_sn, Proofs())
 
 
 EARLY = "2026-01-02T03:04:05.000000+00:00"
@@ -257,3 +279,53 @@ def test_notice_names_the_delegator() -> None:
     author = Author("delegate")
     author.incept(configuration=Configuration(delegator=Aid(DIGEST)))
     assert state_fields(author.state, 0, STAMP)["di"] == DIGEST
+
+
+def test_longest_url_is_kept() -> None:
+    """A URL may be as long as the limit."""
+    url = "http://" + "x" * 2041
+    statement = parse_statement(_reply("/loc/scheme", LOC | {"url": url}), DEFAULT_LIMITS)
+    assert statement == Location(EID, "http", url)
+
+
+def _weighted() -> Author:
+    author = Author("weighted", keys=2, threshold=["1/2", "1/2"])
+    author.incept(configuration=Configuration(("EO", "DND", "NRB")))
+    return author
+
+
+WEIGHTED = _weighted()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"vn": "1.0", "f": "7", "dt": ""},
+        {"kt": ["2/4", "3/6"], "nt": [["1/2", "1/2"]]},
+        {"c": ["DND", "EO"]},
+    ],
+)
+def test_notice_may_write_a_state_otherwise(changes: dict[str, Any]) -> None:
+    """Time, first-seen number, form of the version, fractions and other traits do not matter."""
+    assert _contradicted(changes) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("p", DIGEST), ("d", DIGEST), ("et", "rot"), ("kt", "2"), ("kt", ["1/2", "1/3"]),
+        ("kt", 1), ("k", [KeyPair("evil").key.text]), ("nt", "1"), ("nt", {}), ("n", []),
+        ("bt", "1"), ("b", [EID]), ("c", ["EO"]), ("ee", {}), ("di", CID),
+    ],
+)  # fmt: skip
+def test_notice_must_agree_with_the_state(label: str, value: object) -> None:
+    """The first field that says something else than the log is told."""
+    assert _contradicted({label: value}) == label
+
+
+def _contradicted(changes: dict[str, Any]) -> str | None:
+    state = WEIGHTED.state
+    fields = state_fields(state, 0, STAMP) | changes
+    notice = KeyStateNotice(CID, WEIGHTED.aid, state.sn, state.said, fields)
+    return contradicted_label(notice, state)

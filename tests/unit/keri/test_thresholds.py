@@ -184,3 +184,15 @@ def test_weights_are_a_base64_string(field: object, keys: int, text: str) -> Non
     primitive = thresholds.parse(field, keys).primitive
     assert primitive.text.endswith(text)
     assert primitive.text[1] == "A"
+
+
+def test_demand_is_the_same_however_it_is_written() -> None:
+    """Thresholds that ask for the same have the same demand, and others have not."""
+    same: list[object] = [["1/2", "1/2"], ["2/4", "3/6"], [["1/2", "4/8"]]]
+    others: list[object] = ["1", "2", ["1", "1"], [["1"], ["1"]]]
+    assert len({thresholds.parse(field, 2).demand for field in same}) == 1
+    assert len({thresholds.parse(field, 2).demand for field in [*same, *others]}) == 5
+    nested: list[object] = [[{"1/2": ["1/2", "1/2"]}, "1/2"], [{"2/4": ["2/4", "1/2"]}, "1/2"]]
+    flat: list[object] = [["1/2", "1/2", "1/2"]]
+    assert len({thresholds.parse(field, 3).demand for field in nested}) == 1
+    assert len({thresholds.parse(field, 3).demand for field in [*nested, *flat]}) == 2

@@ -297,7 +297,7 @@ def test_statements_under_other_keys_stay() -> None:
 # Key state notices.
 
 
-def _notice(author: Author, **changes: str) -> bytes:
+def _notice(author: Author, **changes: object) -> bytes:
     fields = state_fields(author.state, 0, STAMP) | changes
     return routed("rpy", r=f"/ksn/{ENDPOINT.aid}", a=fields)
 
@@ -335,6 +335,78 @@ def test_notice_against_the_log_is_refused() -> None:
     node.accept(log)
     raw = _notice(author, d=DIGEST)
     assert code_of(node.feed(attached(raw, coupled(ENDPOINT, raw)))) is ErrorCode.KEY_STATE
+
+
+@pytest.mark.parametrize(
+    "changes", [{"k": [KeyPair("evil").key.text]}, {"b": [ENDPOINT.aid]}, {"di": ENDPOINT.aid}]
+)
+def test_notice_with_other_fields_than_the_log_is_refused(changes: dict[str, object]) -> None:
+    """A notice that names the right event and says something else about it is refused."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _notice(author, **changes)
+    assert code_of(node.feed(attached(raw, coupled(ENDPOINT, raw)))) is ErrorCode.KEY_STATE
+    assert not _statements(node)
+
+
+def test_notice_of_a_state_behind_a_rotation_agrees() -> None:
+    """A notice tells keys of the latest rotation, and the interaction behind it."""
+    node, author = Node(), Author("any", keys=2, threshold=["1/2", "2/4"])
+    node.accept(author.incept().raw, author.rotate().raw, author.interact().raw)
+    raw = _notice(author, f="9", kt=["2/4", "1/2"])
+    assert isinstance(node.feed(attached(raw, coupled(ENDPOINT, raw))), Recorded)
+
+
+# Bounds on what is kept.
+
+
+def _fed_locations(node: Node, *pairs: KeyPair, scheme: str = "http", url: str = "") -> list[Any]:
+    """Have endpoints tell where they are; return the verdicts."""
+    verdicts = []
+    for pair in pairs:
+        attributes = {"eid": pair.aid, "scheme": scheme, "url": url}
+        raw = routed("rpy", r="/loc/scheme", a=attributes, dt=LATE if url else STAMP)
+        verdicts.append(node.feed(attached(raw, coupled(pair, raw))))
+    return verdicts
+
+
+def test_statements_are_bounded() -> None:
+    """A statement beyond the bound is refused, one in the place of another is not."""
+    node, (one, two, three) = Node(limits=Limits(records=2)), map(witness, "123")
+    first, second, third = _fed_locations(node, one, two, three)
+    assert isinstance(first, Recorded)
+    assert isinstance(second, Recorded)
+    assert code_of(third) is ErrorCode.RECORDS_FULL
+    (again,) = _fed_locations(node, one, url="http://x")
+    assert isinstance(again, Recorded)
+    assert len(_statements(node)) == 2
+
+
+def test_statements_of_one_signer_are_bounded() -> None:
+    """One signer does not use up the room of others."""
+    node, (one, two) = Node(limits=Limits(records_of_signer=1)), map(witness, "12")
+    assert isinstance(_fed_locations(node, one)[0], Recorded)
+    assert code_of(_fed_locations(node, one, scheme="tcp")[0]) is ErrorCode.RECORDS_FULL
+    assert isinstance(_fed_locations(node, two)[0], Recorded)
+
+
+def test_bytes_of_statements_are_bounded() -> None:
+    """A statement that makes the kept ones too large is refused, also in the place of another."""
+    node, (one, two) = Node(), map(witness, "12")
+    _fed_locations(node, one, two)
+    small = sum(record.size for record in node.store.records())
+    node = Node(limits=Limits(records_bytes=small))
+    assert all(isinstance(verdict, Recorded) for verdict in _fed_locations(node, one, two))
+    assert code_of(_fed_locations(node, witness("3"))[0]) is ErrorCode.RECORDS_FULL
+    assert code_of(_fed_locations(node, one, url="http://x")[0]) is ErrorCode.RECORDS_FULL
+    assert len(_statements(node)) == 2
+
+
+def test_attributes_that_mean_nothing_are_refused() -> None:
+    """A statement does not carry what nobody reads into the store."""
+    attributes = {"eid": ENDPOINT.aid, "scheme": "http", "url": "", "x": ["y" * 100]}
+    raw = routed("rpy", r="/loc/scheme", a=attributes)
+    assert code_of(Node().feed(attached(raw, coupled(ENDPOINT, raw)))) is ErrorCode.FIELDS
 
 
 # Queries.
@@ -500,6 +572,42 @@ def test_exchange_of_its_sender_is_authentic() -> None:
     verdict = node.feed(attached(raw, endorsed(author, raw)))
     assert isinstance(verdict, Authentic)
     assert verdict.signer == author.aid
+    assert (verdict.signer_sn, verdict.signer_said) == (0, author.state.said)
+    assert verdict.latest
+
+
+def test_exchange_by_retired_keys_is_told() -> None:
+    """The verdict names the establishment event that signed, and that it is not the latest."""
+    node, (author, log) = Node(), _author()
+    raw = _exchange(author)
+    inception, signed = author.state.said, attached(raw, endorsed(author, raw))
+    node.accept(log, author.rotate().raw, author.interact().raw)
+    verdict = node.feed(signed)
+    assert isinstance(verdict, Authentic)
+    assert (verdict.signer_sn, verdict.signer_said) == (0, inception)
+    assert not verdict.latest
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_exchange_by_the_latest_keys_is_told(*, last: bool) -> None:
+    """Keys stay the latest while only interactions follow, however the signature names them."""
+    node, (author, log) = Node(), _author()
+    rotation = author.rotate()
+    node.accept(log, rotation.raw, author.interact().raw)
+    raw = _exchange(author)
+    signed = signed_by_last(author, raw) if last else endorsed(author, raw)
+    verdict = node.feed(attached(raw, signed))
+    assert isinstance(verdict, Authentic)
+    assert (verdict.signer_sn, verdict.signer_said) == (1, rotation.event.said)
+    assert verdict.latest
+
+
+def test_fixed_key_of_an_exchange_is_always_the_latest() -> None:
+    """A non-transferable signer has no establishment event to name."""
+    raw = routed("exn", i=ENDPOINT.aid)
+    verdict = Node().feed(attached(raw, coupled(ENDPOINT, raw)))
+    assert isinstance(verdict, Authentic)
+    assert (verdict.signer_sn, verdict.signer_said, verdict.latest) == (None, None, True)
 
 
 def test_exchange_of_somebody_else_is_refused() -> None:
