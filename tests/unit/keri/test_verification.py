@@ -2,11 +2,13 @@
 
 import pytest
 
+from keystead.cesr import indexed
 from keystead.cesr.groups import ReceiptCouple
 from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Signature, digest
 from keystead.keri.build import commitment
 from keystead.keri.verification import (
+    essential,
     exposed_places,
     signing_places,
     verified_couples,
@@ -198,3 +200,29 @@ def test_couples_of_the_wrong_kind_are_left_out(pair: KeyPair) -> None:
 def test_couple_over_other_content_is_left_out() -> None:
     """A receipt of something else proves nothing."""
     assert verified_couples(RAW, [W2.couple(b"something else")], WITNESSES) == ()
+
+
+def _variants(pair: KeyPair, count: int) -> list[IndexedSignature]:
+    """Return one signature with many second indexes, as anybody can write them."""
+    raw = pair.sign(RAW)
+    return [indexed.make(pair.suite, raw, 0, ondex=place) for place in range(count)]
+
+
+def test_one_signature_of_each_key_is_kept() -> None:
+    """Variants of a signature that differ in the second index are one."""
+    assert len(essential(_variants(A, 4000))) == 1
+
+
+def test_the_variant_that_exposes_is_kept() -> None:
+    """Of the variants, the one at the place of the key's digest counts."""
+    digests = [commitment(B.key), commitment(C.key), commitment(A.key)]
+    (kept,) = essential(_variants(A, 10), [A.key], digests)
+    assert kept.ondex == 2
+    assert exposed_places([kept], [A.key], digests) == {2}
+
+
+def test_the_first_variant_that_exposes_stays() -> None:
+    """Later variants change nothing once one exposes."""
+    digests = [commitment(A.key), commitment(A.key)]
+    (kept,) = essential(_variants(A, 3), [A.key], digests)
+    assert kept.ondex == 0

@@ -173,7 +173,7 @@ def test_evidence_proves_duplicity_to_anybody() -> None:
     node.feed(other.raw)
     (evidence,) = node.store.duplicity(author.aid)
     copy = Node(trust_first_seen=True)
-    results = copy.results(b"".join(evidence_stream(node.store, evidence)))
+    results = copy.results(b"".join(evidence_stream(node.store, [evidence])))
     assert isinstance(results[-1].verdict, Duplicitous)
     assert len(results) == 4
     assert copy.store.duplicity(author.aid) == (evidence,)
@@ -199,7 +199,7 @@ def test_evidence_about_a_delegate_comes_with_its_delegators() -> None:
     node.feed(Signed(versions[1], signatures(versions[1], keys[2])).raw)
     (evidence,) = node.store.duplicity(low.event.aid)
     copy = Node()
-    results = copy.results(b"".join(evidence_stream(node.store, evidence)))
+    results = copy.results(b"".join(evidence_stream(node.store, [evidence])))
     assert [type(result.verdict) for result in results].count(Duplicitous) == 1
     assert list(copy.store.identifiers()) == [root.aid, middle.event.aid, low.event.aid]
 
@@ -214,7 +214,7 @@ def test_evidence_may_lack_the_log_of_a_delegator() -> None:
     for one in (signed, *(Signed(event, signatures(event, keys)) for event in versions)):
         node.feed(one.raw, source=Source.LOCAL)
     (evidence,) = node.store.duplicity(signed.event.aid)
-    stream = list(evidence_stream(node.store, evidence))
+    stream = list(evidence_stream(node.store, [evidence]))
     assert len(stream) == 3
     assert stream[0].startswith(signed.event.raw)
 

@@ -77,6 +77,11 @@ def test_a_careless_verifier_is_caught(flaw: str, monkeypatch: pytest.MonkeyPatc
     """Each check of the verifier has mutants that only this check refuses."""
     target, careless = FLAWS[flaw]
     monkeypatch.setattr(f"keystead.{target}", careless)
+    if target.endswith("signing_places"):
+        # Variants of a signature are dropped before places are counted: two checks for one fault.
+        monkeypatch.setattr(
+            "keystead.keri.validation.essential", lambda signatures, *_: tuple(signatures)
+        )
     assert run(3, 0, 1500).failures["forged"] > 0
 
 
