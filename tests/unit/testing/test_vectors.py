@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from keystead.stores.memory import MemoryStore
 from keystead.testing import vectors
 from keystead.testing.comparison import compare_operation, compare_stream
 from keystead.testing.stream_cases import pieces_of
-from vectors import make_own
+from vectors import make_flagged, make_own
 
 Json = dict[str, Any]
 
@@ -184,6 +185,24 @@ def test_changed_expectation_fails(
     assert lines[0] == f"FAILED {case['id']}: {case['title']}"
     assert "expected" in lines[1]
     assert lines[-1] == "0 passed, 1 failed"
+
+
+def test_flagged_cases_give_what_they_gave() -> None:
+    """Where the runner takes more than one result, ours is the one that is written down."""
+    known = json.loads(make_flagged.FLAGGED.read_text("utf-8"))
+    found = json.loads(make_flagged.written(make_flagged.results()))
+    assert found.keys() == known.keys()
+    assert {name for name in found if found[name] != known[name]} == set()
+
+
+def test_cases_with_a_result_of_our_own_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page on deviations tells how many cases gave neither of two results."""
+    vectors.main([str(VECTORS)])
+    notes = re.findall(r"note: (\d+) flagged cases, .*: neither", capsys.readouterr().out)
+    page = (VECTORS.parents[1] / "docs" / "deviations.md").read_text("utf-8")
+    told = re.search(r"neither the peer's result nor the specified\s+one: (\d+) at present", page)
+    assert told is not None
+    assert int(told[1]) == sum(map(int, notes))
 
 
 def test_changed_operation_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -446,6 +465,11 @@ def test_alternatives(ours: Json, fits: bool) -> None:  # noqa: FBT001 - the exp
         ("rejected", ("x",), False),
         ("accepted (extra ignored)", ("a", "b"), True),
         ("accepted", (), False),
+        ("message accepted", ("a", "b"), True),
+        ("message accepted", (), False),
+        ("event accepted", (), False),
+        ("the message accepted", (), True),
+        ("acceptedly", (), True),
         ("escrowed (insufficient)", (), True),
         ("unspecified", (), True),
         ("unspecified", ("x",), True),
