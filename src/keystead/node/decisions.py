@@ -12,6 +12,7 @@ from keystead.keri.attachments import Claims, Proofs, SignedEvent
 from keystead.keri.delegation import DelegationProof, place_of_seal, seal_of
 from keystead.keri.escrow import (
     Held,
+    HeldKey,
     Missing,
     WaitingReceipts,
     Want,
@@ -37,12 +38,14 @@ from keystead.keri.verdicts import (
     Rejected,
     Role,
     Source,
+    Verdict,
     Waits,
 )
 from keystead.limits import Limits
 from keystead.ports import Append, Decision, Extend, KelReader
 
 _VALIDATOR: Final = Role.VALIDATOR
+_FAULTS_OF_A_COPY: Final = (ErrorCode.UNSIGNED, ErrorCode.SIGNATURE)
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -71,7 +74,7 @@ def decide_event(signed: SignedEvent, context: Context, kel: KelReader) -> Decis
     waiting = kel.held_for(event.aid, event.sn, event.said)
     alone = signed
     if waiting:
-        alone, signed = _absorb(signed, waiting, context.limits)
+        signed = _absorb(signed, waiting)
         if any(held.local and isinstance(held.waiting, SignedEvent) for held in waiting):
             # A copy came through a protected channel, whoever sent this one.
             context = msgspec.structs.replace(context, source=Source.LOCAL)
@@ -88,7 +91,7 @@ def decide_event(signed: SignedEvent, context: Context, kel: KelReader) -> Decis
         delegation=delegation,
         limits=context.limits,
     )
-    release = tuple([held.key for held in waiting]) if waiting else ()
+    release = _settled(verdict, waiting) if waiting else ()
     match verdict:
         case Accepted():
             proofs = verdict.proofs
@@ -109,9 +112,9 @@ def decide_event(signed: SignedEvent, context: Context, kel: KelReader) -> Decis
             return Decision(verdict, append=append, hold=hold, release=release)
         case Duplicate(accepted, additions):
             return _extend(kel, accepted, additions, signed.claims, release, context)
-        case Pending(missing, verified):
+        case Pending(event=verified):
             kept = alone if verified.proofs_under is None else verified
-            return _hold(verdict, missing, kept, waiting, context)
+            return _hold(verdict, kept, waiting, context)
         case Duplicitous(evidence):
             evidence = msgspec.structs.replace(evidence, seen=_seen_logs(kel, event.aid))
             return Decision(Duplicitous(evidence), release=release, evidence=evidence)
@@ -152,13 +155,15 @@ def decide_receipts(receipts: WaitingReceipts, context: Context, kel: KelReader)
         if kel.event(aid, sn) is not None:
             stale = VerificationError(ErrorCode.RECEIPT, f"the log holds another event at {sn:x}")
             return Decision(Rejected(stale), release=(own_key,))
+    old = Claims()
     for held in kel.held(own_key):
         if isinstance(held.waiting, WaitingReceipts):
-            claims = _joined(receipts.claims, held.waiting.claims, context.limits)
-            receipts = msgspec.structs.replace(receipts, claims=claims)
+            old = held.waiting.claims
             context = msgspec.structs.replace(context, now=held.since)
     if accepted is not None:
+        receipts = WaitingReceipts(aid, sn, said, old.merged(receipts.claims))
         return _receipt(kel, accepted, receipts, context)
+    receipts = WaitingReceipts(aid, sn, said, _to_hold(receipts.claims, old, context.limits))
     missing = frozenset((Missing(Want.RECEIPTED, aid, sn, detail=f"version {said}"),))
     entry = Held(receipts, missing, context.source is Source.LOCAL, context.now)
     return Decision(Waits(missing, receipts), hold=(entry,))
@@ -273,26 +278,36 @@ def _role(event: AnyKeyEvent, prior: KeyState | None, own: frozenset[Aid]) -> Ro
     return Role.DELEGATOR if delegator in own else Role.VALIDATOR
 
 
-def _absorb(
-    signed: SignedEvent, waiting: tuple[Held, ...], limits: Limits
-) -> tuple[SignedEvent, SignedEvent]:
+def _absorb(signed: SignedEvent, waiting: tuple[Held, ...]) -> SignedEvent:
     """Add what waited to an event: earlier copies of it, and then the receipts for it too."""
     for held in waiting:
         if isinstance(held.waiting, SignedEvent):
-            copy = held.waiting
-            claims = _joined(signed.claims, copy.claims, limits)
-            signed = SignedEvent(signed.event, claims, copy.proofs, copy.proofs_under)
-    alone = signed
+            signed = held.waiting.with_claims(signed.claims)
     for held in waiting:
         if isinstance(held.waiting, WaitingReceipts):
             signed = signed.with_claims(held.waiting.claims)
-    return alone, signed
+    return signed
 
 
-def _joined(new: Claims, old: Claims, limits: Limits) -> Claims:
-    """Join the claims of two messages about one event; too many make way for the new ones."""
-    claims = new.merged(old)
-    return claims if claims.count <= limits.receipts else new
+def _to_hold(new: Claims, old: Claims, limits: Limits) -> Claims:
+    """Join unverified signatures of two deliveries, as far as they may wait.
+
+    The earlier ones stay, and no delivery takes all the room: whoever adds useless signatures to
+    a copy can neither replace the good ones nor, at once, leave no place for them.
+    """
+    new = new.bounded(limits.keys, limits.signers)
+    return old.merged(new).bounded(limits.receipts, limits.signers)
+
+
+def _settled(verdict: Verdict, waiting: tuple[Held, ...]) -> tuple[HeldKey, ...]:
+    """Return the entries that need not wait any longer.
+
+    Where no signature of the controller verifies, the copies are at fault, not the event: the
+    receipts for it may be good, and wait for a better copy.
+    """
+    if isinstance(verdict, Rejected) and verdict.error.code in _FAULTS_OF_A_COPY:
+        return tuple([held.key for held in waiting if isinstance(held.waiting, SignedEvent)])
+    return tuple([held.key for held in waiting])
 
 
 def _bounded(more: Proofs, known: Proofs, limits: Limits) -> Proofs:
@@ -311,28 +326,27 @@ def _bounded(more: Proofs, known: Proofs, limits: Limits) -> Proofs:
 
 
 def _hold(
-    verdict: Pending,
-    missing: frozenset[Missing],
-    signed: SignedEvent,
-    waiting: tuple[Held, ...],
-    context: Context,
+    verdict: Pending, signed: SignedEvent, waiting: tuple[Held, ...], context: Context
 ) -> Decision:
     """Keep an event in the escrow.
 
     Receipts that came apart from it are part of what was verified, so they are settled; while
     nothing could be verified they stay apart.
     """
-    since = context.now
-    release = []
+    since, limits = context.now, context.limits
+    old, release = Claims(), []
     for held in waiting:
         if isinstance(held.waiting, SignedEvent):
             since = min(since, held.since)
+            old = held.waiting.claims
         elif signed.proofs_under is not None:
             release.append(held.key)
-    if signed.proofs.couples:
-        proofs = _bounded(signed.proofs, Proofs(), context.limits)
-        signed = msgspec.structs.replace(signed, proofs=proofs)
-    entry = Held(signed, missing, context.source is Source.LOCAL, since)
+    proofs = signed.proofs
+    if proofs.couples:
+        proofs = _bounded(proofs, Proofs(), limits)
+    claims = _to_hold(signed.claims, old, limits)
+    signed = SignedEvent(signed.event, claims, proofs, signed.proofs_under)
+    entry = Held(signed, verdict.missing, context.source is Source.LOCAL, since)
     return Decision(verdict, hold=(entry,), release=tuple(release))
 
 
@@ -341,7 +355,7 @@ def _extend(
     accepted: AcceptedEvent,
     additions: Proofs,
     claims: Claims,
-    release: tuple[tuple[str, str, int, str, str], ...],
+    release: tuple[HeldKey, ...],
     context: Context,
 ) -> Decision:
     """Add what a copy of an accepted event proves, and hold what it claims."""
@@ -365,7 +379,27 @@ def _receipt(
         waits = decision.hold[0]  # has the key of what it replaces
         verdict = Waits(waits.missing, waits.waiting)
         return msgspec.structs.replace(decision, verdict=verdict, release=())
+    if not additions and not _repeats(accepted, receipts.claims):
+        # Nobody stands behind it, so it is not to be counted among what is fine.
+        error = VerificationError(ErrorCode.SIGNATURE, "no signature of the receipt verifies")
+        return Decision(Rejected(error), release=decision.release)
     return msgspec.structs.replace(decision, verdict=Receipted(accepted, additions))
+
+
+def _repeats(accepted: AcceptedEvent, claims: Claims) -> bool:
+    """Tell whether some receipt claims to be by somebody whose receipt is there already."""
+    known, witnesses = accepted.proofs, accepted.state.establishment.witnesses
+    places = {one.index for one in known.signatures}
+    witnessed = {one.index for one in known.witness_signatures}
+    signers = {couple.key.text for couple in known.couples}
+    signers |= {witnesses[index] for index in witnessed}
+    endorsers = {group.aid for group in known.endorsements}
+    return (
+        any(one.index in places for one in claims.signatures)
+        or any(one.index in witnessed for one in claims.witness_signatures)
+        or any(couple.key.text in signers for couple in claims.couples)
+        or any(group.aid in endorsers for group in claims.endorsements)
+    )
 
 
 def _settle(
@@ -403,6 +437,7 @@ def _settle(
         good.append(SignatureGroup(group.aid, group.sn, group.said, signed.signatures))
     if not unknown:
         return tuple(good), ()
+    del unknown[context.limits.signers :]
     missing = frozenset(Missing(Want.EVENT, group.aid, group.sn) for group in unknown)
     receipts = WaitingReceipts(event.aid, event.sn, event.said, Claims(endorsements=tuple(unknown)))
     local = context.source is Source.LOCAL

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from keystead.cesr.codes import GroupKind
-from keystead.cesr.groups import ReceiptQuadruple, SignatureGroup
+from keystead.cesr.groups import Group, ReceiptQuadruple, SignatureGroup
 from keystead.errors import ErrorCode
 from keystead.keri import build
 from keystead.keri.attachments import Proofs, SignedEvent
@@ -255,12 +255,35 @@ def test_receipts_of_an_accepted_event_are_added() -> None:
 
 
 def test_bad_receipt_adds_nothing() -> None:
-    """A receipt that does not verify is not kept."""
+    """A receipt that does not verify is refused, and not counted among what is fine."""
     node, (signed, raw) = Node(), _receipted()
     node.accept(raw)
     event = signed.event
     body = build.receipt(Receipt(event.aid, 0, event.said))
     verdict = node.feed(attached(body, coupled(_stranger("x"), b"something else")))
+    assert code_of(verdict) is ErrorCode.SIGNATURE
+
+
+@pytest.mark.parametrize("form", ["controller", "witness", "couple", "endorsement"])
+def test_repeated_receipt_is_no_fault(form: str) -> None:
+    """A receipt that the log has already adds nothing, and is fine."""
+    endorser, one = Author("endorser"), witness("one")
+    author = Author("any", witnesses=[one])
+    node, event = Node(), author.incept()
+    node.accept(endorser.incept().raw, event.raw)
+    raw = event.event.raw
+    group_of = {
+        "controller": controlled(*event.signatures),
+        "witness": Group(GroupKind.WITNESS_SIGNATURES, event.receipts),
+        "couple": coupled(_stranger("x"), raw),
+        "endorsement": group(
+            GroupKind.SIGNATURE_GROUPS,
+            SignatureGroup(endorser.aid, 0, endorser.state.said, endorser.signatures(raw)),
+        ),
+    }[form]
+    message = attached(build.receipt(Receipt(author.aid, 0, event.event.said)), group_of)
+    node.feed(message)
+    verdict = node.feed(message)
     assert isinstance(verdict, Receipted)
     assert not verdict.additions
 
@@ -389,8 +412,7 @@ def test_useless_endorsement_is_dropped(fault: str) -> None:
     bad = SignatureGroup(endorser.aid, sn, said, endorser.signatures(raw))
     body = build.receipt(Receipt(event.event.aid, 0, event.event.said))
     verdict = node.feed(attached(body, group(GroupKind.SIGNATURE_GROUPS, bad)))
-    assert isinstance(verdict, Receipted)
-    assert not verdict.additions
+    assert code_of(verdict) is ErrorCode.SIGNATURE
 
 
 # Bounds on what strangers can add.
