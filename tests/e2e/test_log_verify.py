@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from keystead.cli import log as commands
 from keystead.keri.build import Configuration
 from keystead.keri.seals import OtherData
+from keystead.limits import Limits
 from keystead.testing.authoring import Author, Signed, witness
 from support.commands import COMMAND, ROOT, keystead, measured
+from support.logs import attached, coupled, routed
 
 LOGS = ROOT / "examples" / "logs.cesr"
 
@@ -360,3 +364,17 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
     )
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
+
+
+def test_dropped_statements_are_not_called_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements beyond what is kept are a failure of this verifier, not of the input."""
+    monkeypatch.setattr(commands, "_LIMITS", Limits(records=1))
+    stream = _stream(_log("alice"))
+    for endpoint in (witness("1"), witness("2")):
+        attributes = {"eid": endpoint.aid, "scheme": "http", "url": ""}
+        raw = routed("rpy", r="/loc/scheme", a=attributes)
+        stream += attached(raw, coupled(endpoint, raw))
+    done = CliRunner().invoke(commands.verify, ["-"], input=stream)
+    assert done.exit_code == 1
+    assert "3 events accepted" in done.stdout
+    assert "1 statements were dropped [store.records_full]" in done.stderr

@@ -3,10 +3,15 @@
 import json
 import re
 from collections import Counter
+from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from keystead.cesr.annotate import Element
+from keystead.cli import report
 from keystead.cli.output import exit_code
 from keystead.errors import (
     HINTS,
@@ -17,6 +22,11 @@ from keystead.errors import (
     UsageError,
     VerificationError,
 )
+from keystead.keri.escrow import Want
+from keystead.keri.seals import DigestSeal
+from keystead.node.audit import MOST_PROBLEMS, Audit
+from keystead.stores.memory import MemoryStore
+from keystead.testing.authoring import Author
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -117,3 +127,51 @@ def test_changelog_counts_the_vectors() -> None:
         counts[kind] += json.loads(path.read_text("utf-8"))["count"]
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert f"{counts['golden']:,} golden cases and {counts['own']:,} cases of our own" in text
+
+
+def _json_fields(section: str) -> list[str]:
+    """Return the fields that the page on JSON lists below a heading."""
+    text = (DOCS / "json.md").read_text("utf-8")
+    (content,) = re.findall(rf"^#+ {section}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^\| `(\w+)` \| .+ \|$", content, re.MULTILINE)
+
+
+def _report() -> dict[str, Any]:
+    """Return the report on a stream with everything in it that can be reported."""
+    author, waiting = Author("documented"), Author("waiting")
+    begun = author.incept()
+    other = author.fork()
+    stream = begun.framed + author.interact().framed + other.interact(DigestSeal("x")).framed
+    waiting.incept()
+    stream += waiting.interact().framed + begun.event.raw.replace(b'"kt":"1"', b'"kt":"2"')
+    audit = Audit(MemoryStore(), datetime(2026, 1, 2, tzinfo=UTC))
+    audit.feed(stream)
+    audit.close()
+    return report.as_value(audit, audit.reports())
+
+
+def test_json_report_is_documented() -> None:
+    """The page lists every field of each object of the report, in the order of the output."""
+    value = _report()
+    known, unknown = value["identifiers"]
+    objects = {
+        "keystead log verify --json": value,
+        "Identifier": known,
+        "State": known["state"],
+        "Duplicity": known["duplicity"][0],
+        "Pending": unknown["pending"][0],
+        "Missing": unknown["pending"][0]["waits_for"][0],
+        "Problem": value["problems"][0],
+    }
+    for section, one in objects.items():
+        assert _json_fields(section) == list(one), section
+    text = (DOCS / "json.md").read_text("utf-8")
+    assert f"the first {MOST_PROBLEMS} that were refused" in text
+    (row,) = re.findall(r"^\| `what` \| (.*) \|$", text, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == [want.name.lower() for want in Want]
+
+
+def test_json_dump_is_documented() -> None:
+    """The page lists every field of an element, in the order of the output."""
+    documented = _json_fields("keystead inspect --json")
+    assert documented == [field.name for field in fields(Element)]

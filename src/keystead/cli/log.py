@@ -18,7 +18,11 @@ from keystead.node.replay import evidence_stream
 from keystead.stores.memory import MemoryStore
 
 # One file has one sender, so no identifier has to be kept from pushing out others.
-_LIMITS = replace(DEFAULT_LIMITS, held_events=DEFAULT_LIMITS.held_total)
+_LIMITS = replace(
+    DEFAULT_LIMITS,
+    held_events=DEFAULT_LIMITS.held_total,
+    records_of_signer=DEFAULT_LIMITS.records,
+)
 
 
 @click.group(
@@ -93,6 +97,11 @@ def _conclude(audit: Audit, reports: Iterable[LogReport], *, kept: bool) -> Exit
         hint = "put the events of each identifier in their order into the input"
         say_error(f"too much waited, so messages were dropped [{ErrorCode.ESCROW_FULL}]", hint)
         code = ExitCode.FAILED
+    if ErrorCode.RECORDS_FULL in audit.refused:
+        dropped = audit.refused[ErrorCode.RECORDS_FULL]
+        hint = "key events are not affected; split the input to have all statements verified"
+        say_error(f"{dropped} statements were dropped [{ErrorCode.RECORDS_FULL}]", hint)
+        code = ExitCode.FAILED
     duplicitous = sum(1 for one in reports if one.duplicity)
     if duplicitous:
         keep = "" if kept else "; keep the proof with --evidence NEW_FILE"
@@ -100,7 +109,7 @@ def _conclude(audit: Audit, reports: Iterable[LogReport], *, kept: bool) -> Exit
         say_error(f"{duplicitous} identifiers are duplicitous", hint)
         code = ExitCode.INVALID
     for problem, count in audit.refused.most_common():
-        if problem is ErrorCode.ESCROW_FULL:
+        if problem in (ErrorCode.ESCROW_FULL, ErrorCode.RECORDS_FULL):
             continue
         say_error(f"{count} refused [{problem}]", HINTS[problem])
         code = ExitCode.INVALID
