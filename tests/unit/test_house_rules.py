@@ -6,6 +6,7 @@ import re
 import subprocess
 import textwrap
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ MODULE_LINES = 400
 CLASS_LINES = 300
 FUNCTION_LINES = 50
 PARAMETERS = 6
+DEPENDENCIES = 8
 # Words that say nothing about what a thing is, and coined agent nouns.
 BAD_WORDS = ("manager", "handler", "helper", "util", "processorer", "factory", "misc", "common")
 # The only abbreviations that names may use beyond everyday words.
@@ -159,6 +161,16 @@ def test_lock_files_pin_hashes_and_name_no_host() -> None:
         for block in re.split(r"\n(?=[a-z])", text):
             if "==" in block:
                 assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_run_time_dependencies_are_few() -> None:
+    """At most eight packages are needed to run, and SECURITY names each of them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    names = [re.split(r"[^a-z0-9-]", one)[0] for one in project["dependencies"]]
+    assert len(names) <= DEPENDENCIES
+    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    (sentence,) = re.findall(r"Run-time dependencies are few: (.*?)\. ", text, re.DOTALL)
+    assert re.findall(r"`(.*?)`", sentence) == names
 
 
 def test_no_file_names_a_machine() -> None:
