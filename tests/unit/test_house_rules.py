@@ -26,6 +26,7 @@ MODULE_LINES = 400
 CLASS_LINES = 300
 FUNCTION_LINES = 50
 PARAMETERS = 6
+NESTING = 4
 DEPENDENCIES = 8
 # Words that say nothing about what a thing is, and coined agent nouns.
 BAD_WORDS = ("manager", "handler", "helper", "util", "processorer", "factory", "misc", "common")
@@ -123,6 +124,26 @@ def test_functions_take_few_parameters(path: Path) -> None:
         count = sum(one.arg not in ("self", "cls") for one in arguments)
         reasoned = "noqa: PLR0913 - " in text[node.lineno - 1]
         assert count <= PARAMETERS or reasoned, node.name
+
+
+def _nesting(node: ast.AST, level: int = 0) -> int:
+    """Return the deepest level of blocks in a node; functions within it count for themselves."""
+    deepest = level
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        block = isinstance(child, ast.If | ast.For | ast.While | ast.With | ast.Try | ast.Match)
+        chained = isinstance(child, ast.If) and getattr(node, "orelse", None) == [child]
+        inner = level + (block and not (chained and isinstance(node, ast.If)))
+        deepest = max(deepest, _nesting(child, inner))
+    return deepest
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_named)
+def test_nesting_is_shallow(path: Path) -> None:
+    """Blocks in a function are nested at most four levels deep."""
+    for node in _nodes(path, ast.FunctionDef, ast.AsyncFunctionDef):
+        assert _nesting(node) <= NESTING, getattr(node, "name", "")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=_named)
