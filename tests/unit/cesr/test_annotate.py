@@ -206,3 +206,17 @@ def test_any_input_is_dumped(data: bytes) -> None:
         assert element.start >= end
         end = element.start + element.size
     assert end <= len(data)
+
+
+def test_a_version_of_the_code_tables_is_told() -> None:
+    """A genus and version code names the version."""
+    assert _meanings(b"--AAABAA") == [f"{GroupKind.GENUS_VERSION.value} 1.0"]
+
+
+def test_a_body_over_the_limit_is_told_and_not_read() -> None:
+    """A body that claims more than a body may have is a fault with a code."""
+    head = b'{"v":"KERI10JSONffffff_","t":"icp"'
+    (element,) = _dump(head)
+    assert element.error
+    assert "decode.limit" in element.meaning
+    assert element.size == len(head)
