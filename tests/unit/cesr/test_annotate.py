@@ -220,3 +220,16 @@ def test_a_body_over_the_limit_is_told_and_not_read() -> None:
     assert element.error
     assert "decode.limit" in element.meaning
     assert element.size == len(head)
+
+
+def test_a_binary_primitive_alone_is_dumped() -> None:
+    """A piece in the binary domain needs no count code in front when it is whole."""
+    text = KeyPair("alone").key.text
+    (element,) = _dump(base64.decode(text.encode()))
+    assert (element.text, element.size, element.error) == (text, 33, False)
+
+
+def test_line_breaks_between_elements_are_no_elements() -> None:
+    """Blanks in front of a piece are passed over, and counted in the offset."""
+    (element,) = _dump(b"\n \r\t" + SAID.encode())
+    assert (element.start, element.text) == (4, SAID)
