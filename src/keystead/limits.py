@@ -26,11 +26,17 @@ class Limits:
         held_events: versions of events that wait for one identifier. One flooded identifier
             must not push out the others.
         held_total: messages that wait in all.
-        held_bytes: size of all that waits (32 MiB).
+        held_bytes: size of all that waits, as the objects in memory that it is (32 MiB). The
+            estimate is rather too high; that of a body goes by its values.
+        held_logs: parts into which the room is divided when there is too little. A log that takes
+            more than one part makes room first, so that a flood under few identifiers pushes
+            out nobody else.
         held_for: how long a message waits. Peers ask again well before 20 minutes.
         receipts: signatures by others than controller and witnesses kept for one event.
             Anybody can make them, so there must be an end; and with all of them, and all
-            keys and witnesses, a replayed event still fits into `attachments`.
+            keys and witnesses, a replayed event still fits into `attachments`. Also the
+            unverified signatures of each kind that wait with one event or message, of which one
+            delivery adds no more than `keys`.
         evidence: duplicitous events kept for one identifier. One is enough to distrust it; a
             duplicitous controller can make any number.
         url: length of a URL or OOBI in a statement. Common software takes no longer ones.
@@ -38,6 +44,9 @@ class Limits:
         records_of_signer: statements kept of one signer. More than the witnesses, watchers and
             agents of the largest group; one signer must not use up the room of all.
         records_bytes: size of the replies that are kept (64 MiB).
+        signers: identifiers whose signatures on one routed message are looked at, and
+            establishment events that endorsements of one event wait for. Each arrival of one
+            costs another look at what waits, and a message waits once for each signer.
         delegation_depth: levels of delegation walked by rule C of superseding recovery.
     """
 
@@ -53,6 +62,7 @@ class Limits:
     held_events: int = 64
     held_total: int = 100_000
     held_bytes: int = 32 * 1024 * 1024
+    held_logs: int = 64
     held_for: timedelta = timedelta(minutes=20)
     receipts: int = 768
     evidence: int = 16
@@ -60,6 +70,7 @@ class Limits:
     records: int = 100_000
     records_of_signer: int = 1024
     records_bytes: int = 64 * 1024 * 1024
+    signers: int = 16
     delegation_depth: int = 8
 
     @property

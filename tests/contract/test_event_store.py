@@ -13,10 +13,17 @@ from keystead.errors import ErrorCode, VerificationError
 from keystead.keri import build
 from keystead.keri.attachments import Claims, Proofs, SignedEvent
 from keystead.keri.duplicity import DuplicityEvidence
-from keystead.keri.escrow import Held, HeldKey, Missing, WaitingReceipts, Want
+from keystead.keri.escrow import (
+    Held,
+    HeldKey,
+    Missing,
+    WaitingMessage,
+    WaitingReceipts,
+    Want,
+)
 from keystead.keri.events import AnyKeyEvent
 from keystead.keri.keystate import KeyState
-from keystead.keri.messages import Reply
+from keystead.keri.messages import Query, Reply
 from keystead.keri.routed import EndRole, Kept, Record
 from keystead.keri.seals import EventSeal
 from keystead.keri.verdicts import Accepted, Duplicate, Duplicitous, Recorded, Rejected
@@ -505,6 +512,13 @@ def test_entries_are_due_that_came_before_a_time(store: EventStore) -> None:
     assert list(store.due(NOW + timedelta(seconds=1))) == []
 
 
+def test_an_entry_of_a_clock_that_ran_ahead_keeps_back_no_other(store: EventStore) -> None:
+    """What is due is given whatever came before it."""
+    early, late = (one.held(since=NOW + timedelta(hours=ahead)) for ahead, one in enumerate(log(2)))
+    hold(store, late, early)
+    assert list(store.due(NOW + timedelta(minutes=1))) == [early]
+
+
 def test_due_entries_can_be_released_while_they_are_given(store: EventStore) -> None:
     """`due` allows to release what it gives."""
     entries = [one.held() for one in log(4)[1:]]
@@ -630,6 +644,97 @@ def test_entries_without_verified_signatures_go_first(
     hold(store, *signed, unsigned[0])
     _assert_evicted(hold(store, unsigned[1]), unsigned[0])
     assert list(store.waiting()) == [*signed, unsigned[1]]
+
+
+def test_a_log_that_takes_more_than_its_part_makes_room(
+    make_store: Callable[[Limits], EventStore],
+) -> None:
+    """A flood under one identifier pushes out its own entries, signed or not."""
+    store = make_store(Limits(held_total=8, held_logs=4))
+    others = [_crowd(1, name=name)[0] for name in ("a", "b", "c")]
+    flood = _crowd(6, name="flood", proven=True)
+    hold(store, *others, *flood[:5])
+    _assert_evicted(hold(store, flood[5]), flood[0])
+    newcomer = _crowd(1, name="d")[0]
+    _assert_evicted(hold(store, newcomer), flood[1])
+    assert list(store.waiting()) == [*others, *flood[2:], newcomer]
+
+
+def test_the_larger_log_makes_room_first(make_store: Callable[[Limits], EventStore]) -> None:
+    """Of several logs that take too much the largest makes room, in entries or in bytes."""
+    small, large = _crowd(2, name="small"), _crowd(3, name="large")
+    store = make_store(Limits(held_total=5, held_logs=4))
+    hold(store, *small, *large)
+    _assert_evicted(hold(store, *_crowd(1, name="other")), large[0])
+    heavy = [_grown(held) for held in small]
+    store = make_store(Limits(held_bytes=sum(held.size for held in [*heavy, *large])))
+    hold(store, *large, *heavy)
+    _assert_evicted(hold(store, *_crowd(1, name="other")), heavy[0])
+
+
+def _grown(held: Held) -> Held:
+    """Return an entry that takes more room, since it waits for more."""
+    aid = held.waiting.log
+    missing = {Missing(Want.EVENT, aid, sn) for sn in range(50, 70)}
+    return msgspec.structs.replace(held, missing=held.missing | missing)
+
+
+def test_a_log_that_takes_its_part_again_is_safe(
+    make_store: Callable[[Limits], EventStore],
+) -> None:
+    """A log that has made room, or whose entries were settled, is like any other."""
+    store = make_store(Limits(held_total=4, held_logs=2))
+    old, crowd = _crowd(1, name="old"), _crowd(3)
+    hold(store, *old, *crowd)
+    hold(store, release=(crowd[0].key,))
+    hold(store, *_crowd(1, name="b"))
+    _assert_evicted(hold(store, *_crowd(1, name="c")), old[0])
+
+
+def test_verified_entries_outlive_others_of_their_log_only(
+    make_store: Callable[[Limits], EventStore],
+) -> None:
+    """Anybody can sign with keys of own making, so a signature gives no rank among logs."""
+    store = make_store(Limits(held_total=2, held_logs=1))
+    signed, unsigned = _crowd(1, proven=True), _crowd(1, name="other")
+    hold(store, *signed, *unsigned)
+    _assert_evicted(hold(store, *_crowd(1, name="third")), signed[0])
+
+
+def test_what_is_verified_later_is_kept_longer(
+    make_store: Callable[[Limits], EventStore],
+) -> None:
+    """An entry is among the verified ones as soon as a copy with a good signature came."""
+    store = make_store(Limits(held_events=2))
+    first, second, third = _crowd(3)
+    proven = _crowd(1, proven=True)[0]
+    assert proven.key == first.key
+    hold(store, first, second, proven)
+    _assert_evicted(hold(store, third), second)
+    assert list(store.waiting()) == [proven, third]
+
+
+def _message(signer: str, number: int) -> Held:
+    """Return a message that waits for the log of its signer."""
+    raw, said = build.routed(
+        "qry", {"dt": SEEN_AT, "r": "logs", "rr": "", "q": {"i": signer, "x": number}}
+    )
+    aid = Diary(signer).begin().event.aid
+    message = Query(raw, said, SEEN_AT, "logs", "", {"i": signer, "x": number})
+    missing = frozenset((Missing(Want.EVENT, aid, 0),))
+    return Held(WaitingMessage(message, aid), missing, local=False, since=NOW)
+
+
+def test_messages_do_not_count_as_events_of_their_signer(
+    make_store: Callable[[Limits], EventStore],
+) -> None:
+    """Messages in the name of a log do not push out its events."""
+    store = make_store(Limits(held_events=1, held_total=4, held_logs=2))
+    event, messages = _crowd(1, name="any"), [_message("any", number) for number in range(4)]
+    hold(store, *event, *messages[:3])
+    assert len(list(store.waiting())) == 4
+    _assert_evicted(hold(store, messages[3]), messages[0])
+    assert list(store.waiting()) == [*event, *messages[1:]]
 
 
 def test_an_evicted_entry_is_not_unblocked(make_store: Callable[[Limits], EventStore]) -> None:

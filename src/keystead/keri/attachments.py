@@ -3,7 +3,7 @@
 Source: KERI specification, "Signing and sealing KERI data structures".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -59,7 +59,27 @@ class Signatures(msgspec.Struct, frozen=True, gc=False):
             _union(self.signatures, other.signatures),
             _union(self.witness_signatures, other.witness_signatures),
             _union(self.couples, other.couples),
-            _union(self.endorsements, other.endorsements),
+            by_signer((*self.endorsements, *other.endorsements))
+            if other.endorsements
+            else self.endorsements,
+        )
+
+    def bounded(self, most: int, signers: int) -> Self:
+        """Return the first `most` of each kind, with endorsements under `signers` events."""
+        if self.count <= most and len(self.endorsements) <= signers:
+            return self
+        room = most
+        endorsements = []
+        for group in self.endorsements[:signers]:
+            fitting = group.signatures[:room]
+            room -= len(fitting)
+            if fitting:
+                endorsements.append(SignatureGroup(group.aid, group.sn, group.said, fitting))
+        return type(self)(
+            self.signatures[:most],
+            self.witness_signatures[:most],
+            self.couples[:most],
+            tuple(endorsements),
         )
 
 
@@ -123,7 +143,8 @@ def gather(groups: Sequence[Group]) -> Attachments:
     """Sort the groups of a message.
 
     Source seals are left out: they hint where a delegator's seal is, and the delegator's log
-    is searched anyway. So are signatures over parts of a body (-J, -K), which KERI has dropped.
+    is searched anyway. So are signatures over parts of a body (-J, -K), which KERI has dropped,
+    and groups without any signature.
     """
     if len(groups) == 1 and groups[0].kind is _SIGNATURES:
         return Attachments(Claims(groups[0].items))  # type: ignore[arg-type] # told by the kind
@@ -139,13 +160,26 @@ def gather(groups: Sequence[Group]) -> Attachments:
             items.get(GroupKind.CONTROLLER_SIGNATURES, ()),
             items.get(GroupKind.WITNESS_SIGNATURES, ()),
             items.get(GroupKind.RECEIPT_COUPLES, ()),
-            (*items.get(GroupKind.SIGNATURE_GROUPS, ()), *quadruples),
+            by_signer((*items.get(GroupKind.SIGNATURE_GROUPS, ()), *quadruples)),
         ),
-        items.get(GroupKind.LAST_SIGNATURE_GROUPS, ()),
+        tuple([one for one in items.get(GroupKind.LAST_SIGNATURE_GROUPS, ()) if one.signatures]),
         next(reversed(items.get(GroupKind.FIRST_SEEN_COUPLES, ())), None),
         items.get(GroupKind.PATHED_MATERIAL, ()),
         b"".join(items.get(GroupKind.ESSR_PAYLOAD, ())),
     )
+
+
+def by_signer(groups: Iterable[SignatureGroup]) -> tuple[SignatureGroup, ...]:
+    """Join the groups that name the same establishment event; leave out those without signature.
+
+    A group costs a look at the log of its signer, so there are no more of them than signers.
+    """
+    joined: dict[tuple[Aid, int, Said], dict[IndexedSignature, None]] = {}
+    for group in groups:
+        if group.signatures:
+            same = joined.setdefault((group.aid, group.sn, group.said), {})
+            same.update(dict.fromkeys(group.signatures))
+    return tuple([SignatureGroup(*key, tuple(found)) for key, found in joined.items()])
 
 
 def _union(first: tuple[T, ...], second: tuple[T, ...]) -> tuple[T, ...]:

@@ -16,7 +16,7 @@ import msgspec
 from keystead.cesr.groups import ReceiptCouple
 from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Aid, Said
-from keystead.keri.attachments import Claims, SignedEvent
+from keystead.keri.attachments import Claims, Signatures, SignedEvent
 from keystead.keri.events import AnyKeyEvent
 from keystead.keri.messages import Receipt, RoutedMessage
 from keystead.keri.seals import EventSeal
@@ -61,7 +61,8 @@ class Missing(msgspec.Struct, frozen=True, gc=False):
 
 
 MissingKey: TypeAlias = tuple[str, str, int, str | None, str | None]
-# Kind of what is held, identifier or empty, place or -1, digest, and who says it.
+# Kind of what is held, identifier or empty, place of the event or of the signer's keys or -1,
+# digest, and who says it.
 HeldKey: TypeAlias = tuple[str, str, int, str, str]
 
 
@@ -145,18 +146,54 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes that it takes, near enough for a bound."""
+        """Bytes that it takes in memory, near enough for a bound."""
+        rest = _ENTRY_SIZE + _MISSING_SIZE * len(self.missing)
         match self.waiting:
             case SignedEvent(event, claims, proofs):
-                return len(event.raw) + _SIGNATURE_SIZE * (claims.count + proofs.count)
+                return rest + _EVENT_FACTOR * len(event.raw) + _size_of(claims) + _size_of(proofs)
             case WaitingReceipts(claims=claims):
-                return _SIGNATURE_SIZE * (claims.count + 1)
+                return rest + _size_of(claims)
             case part:
-                signatures = len(part.signatures) + len(part.proven)
-                return len(part.message.raw) + _SIGNATURE_SIZE * signatures
+                count = len(part.signatures) + len(part.proven)
+                return rest + _SIGNATURE_SIZE * count + _size_of_body(part.message)
 
 
-_SIGNATURE_SIZE = 300  # a signature with its key or group, as objects
+# Bytes in memory, as measured.
+_ENTRY_SIZE = 1200  # with its keys, and its places in the indexes of the escrow
+_MISSING_SIZE = 600
+_SIGNATURE_SIZE = 300  # with its key
+_GROUP_SIZE = 300
+_EVENT_FACTOR = 6  # a list of the shortest seals, for each byte of the body
+_VALUE_SIZE = 80  # a string, number or list in a field map, without its content
+_MEMBER_SIZE = 40  # a value's place in a map or list
+
+
+def _size_of(signatures: Signatures) -> int:
+    return _SIGNATURE_SIZE * signatures.count + _GROUP_SIZE * len(signatures.endorsements)
+
+
+def _size_of_body(message: RoutedMessage) -> int:
+    """Return the size of a body and of the objects made from it.
+
+    They are up to 25 times as large as the body, and ordinarily twice, so all are looked at.
+    """
+    size, rest = 0, [getattr(message, field) for field in message.__struct_fields__]
+    while rest:
+        value = rest.pop()
+        size += _VALUE_SIZE
+        match value:
+            case dict():
+                size += 2 * _MEMBER_SIZE * len(value)
+                rest += value
+                rest += value.values()
+            case list():
+                size += _MEMBER_SIZE * len(value)
+                rest += value
+            case str() | bytes():
+                size += len(value)
+            case _:
+                pass
+    return size
 
 
 def key_of(waiting: Waiting) -> HeldKey:
@@ -167,8 +204,9 @@ def key_of(waiting: Waiting) -> HeldKey:
         case WaitingReceipts(aid, sn, said):
             return ("receipts", aid, sn, said, "")
         case part:
-            message, signer = part.message, f"{part.signer} {part.said or ''}"
-            return (message.message_type, "", -1, message.said, signer)
+            message, sn = part.message, -1 if part.sn is None else part.sn
+            signer = f"{part.signer} {part.said or ''}"
+            return (message.message_type, "", sn, message.said, signer)
 
 
 def keys_of_event(aid: Aid, sn: int, said: Said) -> tuple[HeldKey, HeldKey]:

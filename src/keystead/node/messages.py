@@ -52,7 +52,8 @@ def signed_parts(
 
     A reply speaks for the authority of its statement, an exchange for its sender; anybody may
     ask. Transferable identifiers sign with a named establishment event (-F) or their latest
-    keys (-H), non-transferable ones with their key (-C).
+    keys (-H), non-transferable ones with their key (-C). The message waits once for each signer,
+    so no more than `limits.signers` are looked at.
 
     Raises:
         VerificationError: no signature (verify.unsigned), none of who must sign
@@ -78,7 +79,7 @@ def signed_parts(
     fitting = [part for part in parts if authority in (None, part.signer)]
     if not fitting:
         raise VerificationError(ErrorCode.SIGNER, "not signed by the identifier it speaks for")
-    return fitting
+    return fitting[: limits.signers]
 
 
 def decide_message(part: WaitingMessage, context: Context, kel: KelReader) -> Decision:
@@ -87,12 +88,9 @@ def decide_message(part: WaitingMessage, context: Context, kel: KelReader) -> De
     for held in kel.held(key_of(part)):
         if isinstance(held.waiting, WaitingMessage):
             earlier = held.waiting
-            signatures = tuple(dict.fromkeys((*part.signatures, *earlier.signatures)))
-            if len(signatures) > context.limits.keys:  # too many make way for the new ones
-                signatures = part.signatures
             part = msgspec.structs.replace(
                 part,
-                signatures=signatures,
+                signatures=tuple(dict.fromkeys((*earlier.signatures, *part.signatures))),
                 proven=earlier.proven,
                 proven_under=earlier.proven_under,
             )
@@ -172,7 +170,13 @@ def _prove(kel: KelReader, part: WaitingMessage) -> _Proven | None:
 def _hold(
     kel: KelReader, part: WaitingMessage, missing: frozenset[Missing], context: Context
 ) -> Decision:
-    since = min([held.since for held in kel.held(key_of(part))], default=context.now)
+    """Keep a message in the escrow; the signatures that waited stay, and new ones are bounded."""
+    since, waited, limits = context.now, 0, context.limits
+    for held in kel.held(key_of(part)):
+        if isinstance(held.waiting, WaitingMessage):
+            since, waited = min(since, held.since), len(held.waiting.signatures)
+    room = min(waited + limits.keys, limits.receipts)
+    part = msgspec.structs.replace(part, signatures=part.signatures[:room])
     entry = Held(part, missing, context.source is Source.LOCAL, since)
     return Decision(Waits(missing, part), hold=(entry,))
 

@@ -7,23 +7,15 @@ from datetime import datetime
 import msgspec
 
 from keystead.cesr.keys import Aid, Said
-from keystead.errors import ErrorCode, StoreError
-from keystead.keri.attachments import SignedEvent
+from keystead.errors import StoreError
 from keystead.keri.duplicity import DuplicityEvidence
-from keystead.keri.escrow import (
-    Held,
-    HeldKey,
-    MissingKey,
-    WaitingMessage,
-    WaitingReceipts,
-    arrived_with,
-    keys_of_event,
-)
+from keystead.keri.escrow import Held, HeldKey, arrived_with, keys_of_event
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.routed import Kept, Record, RecordKey
 from keystead.keri.seals import EventSeal
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports import Append, Decision, Extend, KelReader, Outcome
+from keystead.stores.escrow import Escrow
 
 
 class _Log:
@@ -91,99 +83,6 @@ class _Log:
         del self.trunk[first_sn:]
 
 
-class _Escrow:
-    """What waits, bounded for each identifier and in all.
-
-    When there is no room, the oldest entry without verified signatures goes first: such entries
-    cost a stranger nothing to make. Entries stay in the order of their first arrival.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.entries: dict[HeldKey, Held] = {}
-        self._limits = limits
-        self._by_missing: dict[MissingKey, dict[HeldKey, None]] = {}
-        self._by_aid: dict[str, dict[HeldKey, None]] = {}
-        self._unverified: dict[HeldKey, None] = {}
-        self._bytes = 0
-        self._arrivals: dict[HeldKey, int] = {}
-        self._arrived = 0
-
-    def put(self, *entries: Held) -> tuple[tuple[Held, StoreError], ...]:
-        """Add or replace entries; return what had to go for them."""
-        evicted: list[tuple[Held, StoreError]] = []
-        for held in entries:
-            key = held.key
-            if key in self.entries:
-                self._forget(self.entries[key])
-            else:
-                self._arrived += 1
-                self._arrivals[key] = self._arrived
-            self.entries[key] = held
-            self._bytes += held.size
-            for missing in held.missing:
-                self._by_missing.setdefault(missing.key, {})[key] = None
-            owner = self._by_aid.setdefault(key[1], {})
-            owner[key] = None
-            if _is_verified(held):
-                self._unverified.pop(key, None)
-            else:
-                self._unverified[key] = None
-            evicted += self._make_room(key[1], owner)
-        return tuple(evicted)
-
-    def remove(self, key: HeldKey) -> None:
-        """Drop an entry, if it is there."""
-        held = self.entries.pop(key, None)
-        if held is not None:
-            self._forget(held)
-            del self._arrivals[key]
-            self._unverified.pop(key, None)
-            owner = self._by_aid[key[1]]
-            del owner[key]
-            if not owner:
-                del self._by_aid[key[1]]
-
-    def waiting_for(self, arrived: tuple[MissingKey, ...]) -> tuple[Held, ...]:
-        """Return the entries that wait for any of these, oldest first."""
-        found = {key for missing in arrived for key in self._by_missing.get(missing, ())}
-        return tuple([self.entries[key] for key in sorted(found, key=self._arrivals.__getitem__)])
-
-    def _forget(self, held: Held) -> None:
-        self._bytes -= held.size
-        for missing in held.missing:
-            waiting = self._by_missing[missing.key]
-            del waiting[held.key]
-            if not waiting:
-                del self._by_missing[missing.key]
-
-    def _make_room(self, aid: str, owner: dict[HeldKey, None]) -> list[tuple[Held, StoreError]]:
-        evicted = []
-        limits = self._limits
-        while aid and len(owner) > limits.held_events:
-            unverified = (key for key in owner if key in self._unverified)
-            key = next(unverified, None) or next(iter(owner))
-            evicted.append(self._evict(key, f"more than {limits.held_events} wait for one log"))
-        while len(self.entries) > limits.held_total or self._bytes > limits.held_bytes:
-            key = next(iter(self._unverified), None) or next(iter(self.entries))
-            evicted.append(self._evict(key, "too much waits"))
-        return evicted
-
-    def _evict(self, key: HeldKey, why: str) -> tuple[Held, StoreError]:
-        held = self.entries[key]
-        self.remove(key)
-        return held, StoreError(ErrorCode.ESCROW_FULL, why)
-
-
-def _is_verified(held: Held) -> bool:
-    match held.waiting:
-        case SignedEvent(proofs=proofs):
-            return bool(proofs)
-        case WaitingMessage(proven=proven):
-            return bool(proven)
-        case WaitingReceipts():
-            return False
-
-
 class MemoryStore:
     """An `EventStore` that lives as long as the process. Not safe for concurrent threads."""
 
@@ -195,7 +94,7 @@ class MemoryStore:
         self._records: dict[RecordKey, Record] = {}
         self._records_of: Counter[Aid] = Counter()  # numbers of records by signer
         self._records_bytes = 0
-        self._escrow = _Escrow(limits)
+        self._escrow = Escrow(limits)
 
     def key_state(self, aid: Aid) -> KeyState | None:
         """Return the state at the end of the trunk, None for an unknown identifier."""
@@ -286,10 +185,8 @@ class MemoryStore:
 
     def due(self, before: datetime) -> Iterator[Held]:
         """Give the entries of the escrow that are there since before a time."""
-        for held in list(self._escrow.entries.values()):
-            if held.since >= before:
-                return
-            yield held
+        # All are looked at: after a clock was set back, the order of arrival is not that of times.
+        yield from [held for held in self._escrow.entries.values() if held.since < before]
 
     def identifiers(self) -> Iterator[Aid]:
         """Give the identifiers whose logs are here, in the order of their inceptions."""

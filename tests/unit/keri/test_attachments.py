@@ -100,6 +100,62 @@ def test_groups_are_sorted_by_their_kind(groups: list[Group], attachments: Attac
     assert gather(groups) == attachments
 
 
+def test_groups_of_one_signer_are_joined() -> None:
+    """Groups and quadruples under one establishment event are one group, in order, each once."""
+    others = SignatureGroup(AUTHOR.aid, 1, DIGEST, (ONE,))
+    groups = [
+        group(
+            GroupKind.SIGNATURE_GROUPS, SignatureGroup(AUTHOR.aid, 0, DIGEST, (TWO, TWO)), others
+        ),
+        group(GroupKind.SIGNATURE_GROUPS, ENDORSEMENT),
+        group(GroupKind.RECEIPT_QUADRUPLES, ReceiptQuadruple(AUTHOR.aid, 0, DIGEST, TWO)),
+    ]
+    joined = SignatureGroup(AUTHOR.aid, 0, DIGEST, (TWO, ONE))
+    assert gather(groups).claims.endorsements == (joined, others)
+
+
+def test_groups_without_signatures_are_left_out() -> None:
+    """A group that names a signer and has no signature says nothing."""
+    groups = [
+        group(GroupKind.SIGNATURE_GROUPS, SignatureGroup(AUTHOR.aid, 0, DIGEST, ())),
+        group(GroupKind.LAST_SIGNATURE_GROUPS, LastSignatureGroup(AUTHOR.aid, ())),
+    ]
+    assert gather(groups) == Attachments(Claims())
+
+
+@pytest.mark.parametrize(
+    ("claims", "most", "signers", "bounded"),
+    [
+        (Claims((ONE, TWO)), 2, 0, Claims((ONE, TWO))),
+        (Claims((ONE, TWO)), 1, 0, Claims((ONE,))),
+        (Claims((), (ONE, TWO)), 1, 0, Claims((), (ONE,))),
+        (Claims(couples=(COUPLE, OTHER_COUPLE)), 1, 0, Claims(couples=(COUPLE,))),
+        (Claims((ONE,), (TWO,), (COUPLE,)), 1, 0, Claims((ONE,), (TWO,), (COUPLE,))),
+        (
+            Claims(endorsements=(ENDORSEMENT,)),
+            1,
+            1,
+            Claims(endorsements=(SignatureGroup(AUTHOR.aid, 0, DIGEST, (ONE,)),)),
+        ),
+        (
+            Claims(endorsements=(ENDORSEMENT, SignatureGroup(AUTHOR.aid, 1, DIGEST, (ONE,)))),
+            2,
+            2,
+            Claims(endorsements=(ENDORSEMENT,)),
+        ),
+        (
+            Claims(endorsements=(ENDORSEMENT, SignatureGroup(AUTHOR.aid, 1, DIGEST, (ONE,)))),
+            3,
+            1,
+            Claims(endorsements=(ENDORSEMENT,)),
+        ),
+    ],
+)
+def test_signatures_are_bounded(claims: Claims, most: int, signers: int, bounded: Claims) -> None:
+    """The first of each kind stay, and groups of the first signers."""
+    assert claims.bounded(most, signers) == bounded
+
+
 @pytest.mark.parametrize(
     ("claims", "count"),
     [
@@ -121,6 +177,14 @@ def test_merged_signatures_are_there_once() -> None:
     """What both have is in the merged signatures once, in order."""
     first, second = Claims((ONE,), couples=(COUPLE,)), Claims((ONE, TWO), (ONE,))
     assert first.merged(second) == Claims((ONE, TWO), (ONE,), (COUPLE,))
+
+
+def test_merged_endorsements_are_joined_by_signer() -> None:
+    """More signatures of a signer do not make another group."""
+    one, two = (SignatureGroup(AUTHOR.aid, 0, DIGEST, (signature,)) for signature in (ONE, TWO))
+    merged = Claims(endorsements=(one,)).merged(Claims((ONE,), endorsements=(two,)))
+    assert merged == Claims((ONE,), endorsements=(ENDORSEMENT,))
+    assert Claims(endorsements=(one,)).merged(Claims((ONE,))).endorsements == (one,)
 
 
 def test_merging_nothing_changes_nothing() -> None:

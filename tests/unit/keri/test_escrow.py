@@ -28,6 +28,8 @@ ONE, TWO = SIGNED.signatures
 COUPLE = witness("a").couple(EVENT.raw)
 QUERY = parsed(routed("qry", q={"i": AUTHOR.aid}))
 assert isinstance(QUERY, Query)
+_ONE_GROUP = SignatureGroup(EVENT.aid, 0, DIGEST, (ONE,))
+_TWO_GROUP = SignatureGroup(EVENT.aid, 0, DIGEST, (ONE, TWO))
 EVENT_KEY = ("event", EVENT.aid, 0, EVENT.said, "")
 RECEIPTS_KEY = ("receipts", EVENT.aid, 0, EVENT.said, "")
 
@@ -40,7 +42,7 @@ RECEIPTS_KEY = ("receipts", EVENT.aid, 0, EVENT.said, "")
         (WaitingMessage(QUERY, AUTHOR.aid), ("qry", "", -1, QUERY.said, f"{AUTHOR.aid} ")),
         (
             WaitingMessage(QUERY, AUTHOR.aid, 0, DIGEST),
-            ("qry", "", -1, QUERY.said, f"{AUTHOR.aid} {DIGEST}"),
+            ("qry", "", 0, QUERY.said, f"{AUTHOR.aid} {DIGEST}"),
         ),
     ],
 )
@@ -55,32 +57,59 @@ def test_event_and_its_receipts_have_two_keys() -> None:
     assert keys_of_event(EVENT.aid, 0, EVENT.said) == (EVENT_KEY, RECEIPTS_KEY)
 
 
+def _size(waiting: Waiting, *missing: Missing) -> int:
+    return Held(waiting, frozenset(missing), local=False, since=NOW).size
+
+
+def _receipts(*groups: SignatureGroup) -> WaitingReceipts:
+    return WaitingReceipts(EVENT.aid, 0, EVENT.said, Claims(endorsements=groups))
+
+
 @pytest.mark.parametrize(
-    ("waiting", "signatures", "raw"),
+    ("small", "large"),
     [
-        (SignedEvent(EVENT, Claims()), 0, EVENT.raw),
-        (SignedEvent(EVENT, Claims((ONE,)), Proofs((TWO,))), 2, EVENT.raw),
-        (WaitingReceipts(EVENT.aid, 0, EVENT.said, Claims(couples=(COUPLE,))), 2, b""),
-        (
-            WaitingReceipts(
-                EVENT.aid,
-                0,
-                EVENT.said,
-                Claims(endorsements=(SignatureGroup(EVENT.aid, 0, DIGEST, (ONE, TWO)),)),
-            ),
-            3,
-            b"",
-        ),
-        (WaitingMessage(QUERY, AUTHOR.aid), 0, QUERY.raw),
-        (WaitingMessage(QUERY, AUTHOR.aid, signatures=(ONE,), proven=(TWO,)), 2, QUERY.raw),
+        (SignedEvent(EVENT, Claims()), SignedEvent(EVENT, Claims((ONE,)))),
+        (SignedEvent(EVENT, Claims()), SignedEvent(EVENT, Claims(), Proofs((ONE,)))),
+        (_receipts(), WaitingReceipts(EVENT.aid, 0, EVENT.said, Claims(couples=(COUPLE,)))),
+        (_receipts(_ONE_GROUP), _receipts(_TWO_GROUP)),
+        (WaitingMessage(QUERY, AUTHOR.aid), WaitingMessage(QUERY, AUTHOR.aid, signatures=(ONE,))),
+        (WaitingMessage(QUERY, AUTHOR.aid), WaitingMessage(QUERY, AUTHOR.aid, proven=(ONE,))),
     ],
 )
-def test_size_grows_with_content_and_signatures(
-    waiting: Waiting, signatures: int, raw: bytes
-) -> None:
-    """An entry takes its bytes and some for each signature."""
-    held = Held(waiting, frozenset(), local=False, since=NOW)
-    assert held.size == len(raw) + 300 * signatures
+def test_each_signature_takes_room(small: Waiting, large: Waiting) -> None:
+    """Signatures take more than their bytes, verified or not."""
+    assert _size(large) - _size(small) == 300
+
+
+def test_groups_and_missing_things_take_room() -> None:
+    """Also a group without signatures, and everything that is waited for."""
+    empty = SignatureGroup(EVENT.aid, 0, DIGEST, ())
+    assert _size(_receipts(empty)) - _size(_receipts()) == 300
+    wanted = Missing(Want.EVENT, EVENT.aid, 0), Missing(Want.EVENT, EVENT.aid, 1)
+    waiting = _receipts()
+    assert _size(waiting, *wanted) - _size(waiting, wanted[0]) == 600
+
+
+def test_an_event_takes_several_times_its_bytes() -> None:
+    """What is read from an event takes up to six times its size."""
+    longer = AUTHOR.fork().interact(DigestSeal("x" * 1000)).event
+    shorter = AUTHOR.fork().interact(DigestSeal("")).event
+    sizes = [_size(SignedEvent(one, Claims())) for one in (shorter, longer)]
+    assert sizes[1] - sizes[0] == 6000
+
+
+@pytest.mark.parametrize(
+    ("content", "least"),
+    [([{}] * 100, 80), ([[[]]] * 100, 160), (["ab"] * 100, 50), (list(range(100)), 30)],
+)
+def test_the_parts_of_a_message_take_room(content: list[object], least: int) -> None:
+    """Each map, list, text and number in a field map is an object."""
+    sizes = []
+    for items in ([], content):
+        message = parsed(routed("qry", q={"i": AUTHOR.aid, "x": items}))
+        assert isinstance(message, Query)
+        sizes.append(_size(WaitingMessage(message, AUTHOR.aid)))
+    assert sizes[1] - sizes[0] > 100 * least
 
 
 @pytest.mark.parametrize(

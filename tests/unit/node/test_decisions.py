@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 from keystead.cesr.codes import GroupKind
-from keystead.cesr.groups import Group, ReceiptQuadruple, SignatureGroup
+from keystead.cesr.groups import Group, ReceiptCouple, ReceiptQuadruple, SignatureGroup
+from keystead.cesr.indexed import IndexedSignature
+from keystead.cesr.keys import Signature
 from keystead.errors import ErrorCode
 from keystead.keri import build
 from keystead.keri.attachments import Proofs, SignedEvent
@@ -24,6 +26,7 @@ from keystead.keri.verdicts import (
     Waits,
 )
 from keystead.limits import Limits
+from keystead.suites import Suite
 from keystead.testing.authoring import Author, KeyPair, Signed, witness
 from support.logs import (
     DIGEST,
@@ -468,17 +471,18 @@ def test_endorsements_are_bounded_by_their_signatures() -> None:
 
 
 def test_waiting_receipts_are_bounded() -> None:
-    """Receipts of an unknown event that are too many make way for the latest."""
-    node, event = Node(limits=Limits(receipts=3)), Author("any").incept()
-    node.feed(_couples(event, 2))
-    node.feed(_couples(event, 2, 2))
-    (held,) = node.store.waiting()
-    assert isinstance(held.waiting, WaitingReceipts)
-    assert held.waiting.claims.count == 2
+    """Of receipts for an unknown event the first stay, and one message adds only so many."""
+    node, event = Node(limits=Limits(receipts=4, keys=2)), Author("any").incept()
+    for first, kept in ((0, [0, 1]), (3, [0, 1, 3, 4]), (6, [0, 1, 3, 4])):
+        node.feed(_couples(event, 3, first))
+        (held,) = node.store.waiting()
+        assert isinstance(held.waiting, WaitingReceipts)
+        expected = [_stranger(f"{number}").couple(event.event.raw) for number in kept]
+        assert held.waiting.claims.couples == tuple(expected)
 
 
 def test_waiting_signatures_are_bounded() -> None:
-    """Unverified signatures of an event that are too many make way for the latest."""
+    """Of unverified signatures of an event the first stay."""
     node, author = Node(limits=Limits(receipts=3)), Author("any", keys=2)
     author.incept()
     event = author.interact()
@@ -487,7 +491,110 @@ def test_waiting_signatures_are_bounded() -> None:
     node.feed(attached(event.event.raw, controlled(*junk[2:])))
     (held,) = node.store.waiting()
     assert isinstance(held.waiting, SignedEvent)
-    assert held.waiting.claims.signatures == tuple(junk[2:])
+    assert held.waiting.claims.signatures == tuple(junk[:3])
+
+
+_JUNK = [IndexedSignature("A", 0, 0, number.to_bytes(64, "big")) for number in range(1025)]
+
+
+def test_useless_signatures_leave_no_waiting_event_worse() -> None:
+    """A copy with any number of useless signatures does not replace the good ones."""
+    node, author = Node(), Author("any")
+    inception, event = author.incept(), author.interact()
+    node.feed(event.raw)
+    node.feed(attached(event.event.raw, controlled(*_JUNK)))
+    results = node.results(inception.raw)
+    assert [type(result.verdict) for result in results] == [Accepted, Accepted]
+
+
+def test_useless_signatures_before_the_good_ones_leave_them_room() -> None:
+    """One copy with any number of useless signatures does not keep out the good ones."""
+    node, author = Node(), Author("any")
+    inception, event = author.incept(), author.interact()
+    node.feed(attached(event.event.raw, controlled(*_JUNK)))
+    node.feed(event.raw)
+    results = node.results(inception.raw)
+    assert [type(result.verdict) for result in results] == [Accepted, Accepted]
+
+
+def test_useless_receipts_leave_no_waiting_receipt_worse() -> None:
+    """A message with any number of useless receipts does not replace the good ones."""
+    node, (signed, raw) = Node(), _witnessed()
+    event = signed.event
+    junk = [ReceiptCouple(W2.key, Signature(Suite.ED25519, one.raw)) for one in _JUNK]
+    body = build.receipt(Receipt(event.aid, 0, event.said))
+    node.feed(signed.receipted(W0, W1))
+    node.feed(attached(body, group(GroupKind.RECEIPT_COUPLES, *junk)))
+    node.accept(raw)
+
+
+def test_all_signatures_of_a_copy_are_looked_at_when_they_can_be() -> None:
+    """The bounds are on what waits, not on what can be decided at once."""
+    node, (signed, _) = Node(limits=Limits(receipts=1, keys=1)), _witnessed()
+    node.feed(signed.receipted(W0))
+    both = (W0, W1)
+    receipts = [one.indexed(signed.event.raw, place, place) for place, one in enumerate(both)]
+    node.accept(
+        attached(
+            signed.event.raw,
+            controlled(*signed.signatures),
+            group(GroupKind.WITNESS_SIGNATURES, *receipts),
+        )
+    )
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_faulty_copy_leaves_receipts_waiting(*, bad: bool) -> None:
+    """A copy without a good signature says nothing about the receipts that wait."""
+    node, (signed, raw) = Node(), _witnessed()
+    node.feed(signed.receipted(W0, W1))
+    junk = (controlled(_JUNK[0]),) if bad else (coupled(_stranger("x"), signed.event.raw),)
+    verdict = node.feed(attached(signed.event.raw, *junk))
+    assert code_of(verdict) is (ErrorCode.SIGNATURE if bad else ErrorCode.UNSIGNED)
+    assert [held.key[0] for held in node.store.waiting()] == ["receipts"]
+    node.accept(raw)
+    assert not list(node.store.waiting())
+
+
+def test_a_copy_without_signature_leaves_an_event_waiting() -> None:
+    """What waits for the event before stays as it is, and takes the receipts of such a copy."""
+    node, author = Node(), Author("any")
+    inception, event = author.incept(), author.interact()
+    assert code_of(node.feed(event.event.raw)) is ErrorCode.UNSIGNED
+    node.feed(event.raw)
+    assert isinstance(node.feed(event.event.raw), Pending)
+    results = node.results(inception.raw)
+    assert [type(result.verdict) for result in results] == [Accepted, Accepted]
+
+
+def test_a_bad_event_takes_its_receipts_along() -> None:
+    """Where the event itself cannot be accepted nothing waits for another copy."""
+    node, author = Node(), Author("any", witnesses=[W0])
+    node.accept(author.incept().raw)
+    other = author.fork()
+    other.interact(DigestSeal(DIGEST))
+    event = other.interact()
+    node.feed(event.receipted(W0))
+    node.accept(author.interact().raw)
+    assert code_of(node.feed(event.raw)) is ErrorCode.PRIOR_DIGEST
+    assert not list(node.store.waiting())
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_signers_that_an_entry_waits_for_are_bounded(*, known: bool) -> None:
+    """Endorsements wait for the keys of few signers; those that came first stay."""
+    node, event = Node(limits=Limits(signers=2)), Author("any").incept()
+    endorsers = [Author(f"endorser {number}") for number in range(3)]
+    for endorser in endorsers:
+        endorser.incept()
+    if known:
+        node.accept(event.raw)
+    for endorser in endorsers:
+        node.feed(_endorsed(endorser, event))
+    if not known:
+        node.accept(event.raw)
+    (held,) = node.store.waiting()
+    assert {one.aid for one in held.missing} == {one.aid for one in endorsers[:2]}
 
 
 # Protected and unprotected channels.

@@ -216,7 +216,9 @@ def test_total_is_bounded() -> None:
 def test_size_is_bounded() -> None:
     """All that waits together is bounded in size."""
     events = [_events(1, name)[0] for name in "abc"]
-    size = len(events[0].event.raw) + 300
+    node = Node()
+    node.feed(events[0].raw)
+    size = sum(held.size for held in node.store.waiting())
     node = Node(limits=Limits(held_bytes=2 * size))
     for signed in events:
         node.feed(signed.raw)

@@ -210,15 +210,46 @@ def test_signatures_by_replaced_keys_do_not_add_up() -> None:
 
 
 def test_waiting_signatures_of_a_message_are_bounded() -> None:
-    """Unverified signatures that are too many make way for the latest."""
-    node, (author, _) = Node(limits=Limits(keys=2)), _author()
+    """Of unverified signatures those that came first stay, and one copy adds only so many."""
+    node, (author, _) = Node(limits=Limits(keys=2, receipts=5)), _author()
     raw = _role(author)
-    junk = [KeyPair("x").indexed(bytes([number]), 0, 0) for number in range(4)]
-    node.feed(attached(raw, _group(author, *junk[:2], last=True)))
-    node.feed(attached(raw, _group(author, *junk[2:], last=True)))
-    (held,) = node.store.waiting()
-    assert isinstance(held.waiting, WaitingMessage)
-    assert held.waiting.signatures == tuple(junk[2:])
+    junk = [KeyPair("x").indexed(bytes([number]), 0, 0) for number in range(7)]
+    for sent, kept in ((junk[:1], 1), (junk[1:4], 3), (junk[4:], 5)):
+        node.feed(attached(raw, _group(author, *sent, last=True)))
+        (held,) = node.store.waiting()
+        assert isinstance(held.waiting, WaitingMessage)
+        expected = [*junk[:3], *junk[4:6]]
+        assert held.waiting.signatures == tuple(expected[:kept])
+
+
+def test_useless_signatures_leave_no_waiting_message_worse() -> None:
+    """A copy with any number of useless signatures does not replace the good ones."""
+    node, (author, log) = Node(), _author()
+    raw = _role(author)
+    junk = [IndexedSignature("A", 0, 0, number.to_bytes(64, "big")) for number in range(1025)]
+    node.feed(attached(raw, _group(author, *author.signatures(raw), last=True)))
+    node.feed(attached(raw, _group(author, *junk, last=True)))
+    assert isinstance(node.results(log)[1].verdict, Recorded)
+
+
+def test_another_place_of_the_signers_keys_is_another_message() -> None:
+    """A copy that names a wrong place of the establishment event replaces nothing."""
+    node, (author, log) = Node(), _author()
+    raw = _role(author)
+    node.feed(attached(raw, endorsed(author, raw)))
+    wrong = SignatureGroup(author.aid, 99, author.state.said, author.signatures(raw))
+    node.feed(attached(raw, group(GroupKind.SIGNATURE_GROUPS, wrong)))
+    assert len(list(node.store.waiting())) == 2
+    assert isinstance(node.results(log)[1].verdict, Recorded)
+
+
+def test_signers_of_a_message_are_bounded() -> None:
+    """A message that anybody may sign waits for a few of them only."""
+    node = Node(limits=Limits(signers=2))
+    raw = routed("qry", q={"i": DIGEST})
+    couples = group(GroupKind.RECEIPT_COUPLES, *(witness(name).couple(raw) for name in "abc"))
+    results = node.results(attached(raw, couples))
+    assert [type(result.verdict) for result in results] == [Waits, Waits]
 
 
 def test_first_arrival_of_a_message_counts() -> None:
