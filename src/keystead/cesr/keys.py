@@ -29,8 +29,11 @@ _ALGORITHMS = {
     code: (base64.decode(code.encode().ljust(4, b"A"))[: len(code)], suites.DIGESTS[name])
     for code, name in codes.DIGEST_CODES.items()
 }
-# Code -> bytes in front of the key in the binary domain.
-_KEY_HEADS = {code: 1 if len(code) == 1 else len(code) * 3 // 4 for code in codes.KEY_CODES}
+# Code -> suite, transferable, bytes in front of the key in the binary domain.
+_KEY_ROLES = {
+    code: (suite, transferable, 1 if len(code) == 1 else len(code) * 3 // 4)
+    for code, (suite, transferable) in codes.KEY_CODES.items()
+}
 _KEYS_REMEMBERED = 4096  # the keys of a few thousand identifiers: about 1.5 MB
 
 
@@ -87,9 +90,8 @@ def parse_key(text: str) -> VerificationKey:
 def key_of(text: str) -> VerificationKey:
     """Read a public key whose text is known to be canonical."""
     code = text[:4] if text[0] == "1" else text[0]
-    suite, transferable = codes.KEY_CODES[code]
-    raw = base64.decode(text.encode("ascii"))[_KEY_HEADS[code] :]
-    return VerificationKey(text, suite, raw, transferable)
+    suite, transferable, head = _KEY_ROLES[code]
+    return VerificationKey(text, suite, base64.decode(text.encode())[head:], transferable)
 
 
 def make_key(suite: Suite, raw: bytes, *, transferable: bool = True) -> VerificationKey:

@@ -108,10 +108,9 @@ def _rotation_parts(values: Values, raw: bytes) -> tuple[Any, ...]:
 
 
 def _make_inception(values: Values, raw: bytes) -> Inception:
-    parts = _inception_parts(values, raw)
-    event = Inception(*parts)
-    _, said, aid, *_ = parts
-    if aid != said and not digest_code(aid):
+    event = Inception(*_inception_parts(values, raw))
+    aid: str = event.aid
+    if aid != event.said and not digest_code(aid):
         _check_basic_prefix(event)
     return event
 
@@ -120,8 +119,8 @@ def _make_delegated_inception(values: Values, raw: bytes) -> DelegatedInception:
     *common, delegator = values
     parts = (*_inception_parts(common, raw), delegator)
     event = DelegatedInception(*parts)
-    _, said, aid, *_ = parts
-    if aid != said and not digest_code(aid):
+    aid: str = event.aid
+    if aid != event.said and not digest_code(aid):
         raise VerificationError(
             ErrorCode.PREFIX, "a delegated identifier must be a digest of its inception"
         )
