@@ -165,14 +165,16 @@ class World:
             self._note(log, body, full)
             return self._drop(said)
         if sn > len(log.trunk):
-            self.held["event", said] = Held(alone, {("event", aid, sn - 1)}, verified=False)
+            if full.signatures:
+                self.held["event", said] = Held(alone, {("event", aid, sn - 1)}, verified=False)
             return set()
         if not self._fits(body, log):
             return self._drop(said)
         after, needs = self.after(body), set[Need]()
         places, witnessed, _ = self._verified(body, full)
-        if not places:
-            return self._drop(said)
+        if not places:  # the receipts may be good, and a better copy may come
+            self.held.pop(("event", said), None)
+            return set()
         short = not self._is_signed(body, places)
         if sn < len(log.trunk) and self._may_supersede(body, log) is False:
             if not short:

@@ -83,6 +83,8 @@ def judge(  # noqa: PLR0913 - the log, the stand of the validator, and the bound
     if incumbent is not None and incumbent.accepted.event.said == event.said:
         return recognize(signed, incumbent.accepted)
     if prior is None and event.sn > 0:
+        if not (signed.claims.signatures or signed.proofs.signatures):
+            return Rejected(_unsigned(signed))
         before = Missing(Want.EVENT, event.aid, event.sn - 1)
         return Pending(frozenset((before,)), signed)
     try:
@@ -104,8 +106,8 @@ def judge(  # noqa: PLR0913 - the log, the stand of the validator, and the bound
             if allowed is Standing.NEEDS_APPROVAL:
                 # Whoever accepts before the approval still takes no second version without it.
                 missing |= _missing_approval(event, establishment, delegation)
-        if role in _AWAIT_OTHERS and (event.delegated or establishment.witness_threshold):
-            missing |= _missing_from_others(event, establishment, proofs, delegation)
+        if event.delegated or establishment.witness_threshold:
+            missing |= _missing_from_others(event, establishment, proofs, delegation, role)
     except VerificationError as error:
         return Rejected(error)
     if missing:
@@ -118,7 +120,6 @@ def judge(  # noqa: PLR0913 - the log, the stand of the validator, and the bound
     return Accepted(state, proofs, effects)
 
 
-# Controllers and witnesses accept before receipts and approval: these come after them.
 _AWAIT_OTHERS = (Role.VALIDATOR, Role.DELEGATOR)
 # A member of an enumeration takes 0.1 µs to look up.
 _VALIDATOR: Final = Role.VALIDATOR
@@ -268,13 +269,18 @@ def _missing_from_others(
     establishment: Establishment,
     proofs: Proofs,
     delegation: DelegationProof | None,
+    role: Role,
 ) -> set[Missing]:
     """Compare the receipts with the witness threshold, and look for the delegator's seal.
+
+    Controllers and witnesses accept before both, which come behind their own signatures.
 
     Raises:
         VerificationError: the delegator must not delegate.
     """
     missing = _missing_approval(event, establishment, delegation) if event.delegated else set()
+    if role not in _AWAIT_OTHERS:
+        return set()
     # Distinct witnesses: two signatures of one may differ in form or bytes.
     have = len({signature.index for signature in proofs.witness_signatures})
     need = establishment.witness_threshold

@@ -339,6 +339,15 @@ def test_receipts_alone_are_no_signature_of_the_controller() -> None:
     assert code_of(judged(WITNESSED, claims)) is ErrorCode.UNSIGNED
 
 
+def test_unsigned_event_does_not_wait_for_the_one_before() -> None:
+    """Without any signature of the controller, an event is dropped whatever comes."""
+    couple = WITNESSES[0].couple(INTERACTION.raw)
+    for claims in (Claims(), Claims(couples=(couple,))):
+        assert code_of(judged(INTERACTION, claims)) is ErrorCode.UNSIGNED
+    proven = SignedEvent(INTERACTION, Claims(), Proofs(signatures(INTERACTION, FIRST)))
+    assert isinstance(judged_again(proven), Pending)
+
+
 @pytest.mark.parametrize(
     "signature",
     [

@@ -226,6 +226,16 @@ def test_forbidden_delegation_is_dropped() -> None:
     assert code_of(node.feed(signed.raw)) is ErrorCode.DO_NOT_DELEGATE
 
 
+def test_forbidden_delegation_is_dropped_by_who_does_not_wait_for_it() -> None:
+    """A controller accepts before the approval, but not what can never be approved."""
+    delegator = Author("delegator")
+    root = delegator.incept(configuration=Configuration(("DND",)))
+    signed = Delegate("delegate", delegator.aid).incept()
+    node = Node(own=[signed.event.aid])
+    node.accept(root.raw)
+    assert code_of(node.feed(signed.raw, source=Source.LOCAL)) is ErrorCode.DO_NOT_DELEGATE
+
+
 def test_approval_on_a_lost_branch_does_not_count() -> None:
     """A seal in a superseded event of the delegator approves nothing."""
     node = Node()
