@@ -224,7 +224,7 @@ class LogMachine(RuleBasedStateMachine):
         made = author.craft(body)
         if change == "content that the digest does not cover":
             place = body["s"].encode()
-            other = b"1" if place == b"2" else b"2"
+            other = place[:-1] + (b"1" if place.endswith(b"2") else b"2")  # as long
             made = replace(made, raw=made.raw.replace(b'"s":"%b"' % place, b'"s":"%b"' % other, 1))
         if change == "keys that were not committed to":
             stolen = _THIEF.pairs(9)[0].indexed(made.raw, 0, 0)
