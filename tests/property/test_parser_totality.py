@@ -200,7 +200,7 @@ def test_time_is_bounded(name: str) -> None:
     """64 KiB of anything take at most 100 ms, and every refusal has a code."""
     data = INPUTS[name]
     best = float("inf")
-    for _ in range(3):
+    for _ in range(5):
         start = time.process_time()
         faults, results = _process(data, UNIT)
         best = min(best, time.process_time() - start)
@@ -220,7 +220,7 @@ def test_time_of_a_dump_is_bounded(name: str) -> None:
     """64 KiB of anything are annotated in at most 100 ms, and no byte is told twice."""
     data = INPUTS[name]
     best = float("inf")
-    for _ in range(3):
+    for _ in range(5):
         start = time.process_time()
         elements = list(annotate(data, DEFAULT_LIMITS))
         best = min(best, time.process_time() - start)

@@ -3,12 +3,12 @@
 import json
 import re
 from collections import Counter
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import fields
 
 from keystead.cesr.annotate import Element
 from keystead.cli import report

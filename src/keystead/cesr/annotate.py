@@ -6,7 +6,8 @@ bytes that are none of these.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from keystead.cesr import base64, body, groups, indexed, primitives, values
 from keystead.cesr.codes import (
@@ -25,8 +26,7 @@ from keystead.errors import DecodeError, ErrorCode
 from keystead.limits import Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(msgspec.Struct, frozen=True, gc=False):
     """One element of a dump.
 
     Attributes:
@@ -92,7 +92,9 @@ def annotate(data: bytes, limits: Limits, *, offset: int = 0) -> Iterator[Elemen
                 vain += size
                 end = _end_of_elements(data, position)
                 end = end if retry else max(end, min(position + size, len(data)))
-                element = replace(element, size=end - position, text=_shown(data[position:end]))
+                element = msgspec.structs.replace(
+                    element, size=end - position, text=_shown(data[position:end])
+                )
             yield element
             position += element.size
         else:
@@ -227,7 +229,7 @@ class _Walk:
         primitive, end = primitives.read_text(self._text, self._position)
         element = self._step(end, depth, _meaning(primitive))
         if primitive.code in _SECRETS:
-            return replace(
+            return msgspec.structs.replace(
                 element, text=f"{primitive.code}...", meaning=f"{element.meaning}, hidden"
             )
         return element

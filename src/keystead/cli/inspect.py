@@ -3,9 +3,9 @@
 import json
 import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import click
+import msgspec
 
 from keystead.cesr.annotate import Element, annotate
 from keystead.cesr.stream import Message, StreamReader
@@ -40,7 +40,9 @@ def inspect(file: str, *, json_output: bool) -> None:
     for element in _elements(file):
         elements += 1
         faults += element.error
-        click.echo(json.dumps(asdict(element)) if json_output else _rendered(element))
+        click.echo(
+            json.dumps(msgspec.structs.asdict(element)) if json_output else _rendered(element)
+        )
     if not elements:
         raise DecodeError(ErrorCode.EMPTY, "the input is empty")
     if faults:
