@@ -161,6 +161,15 @@ def test_evidence_is_not_written_over_a_file(tmp_path: Path) -> None:
     assert target.read_text() == "kept"
 
 
+def test_folder_of_the_evidence_is_checked_before_reading(tmp_path: Path) -> None:
+    """A folder that is not there is told at once."""
+    target = tmp_path / "nowhere" / "proof.cesr"
+    done = keystead("log", "verify", "--evidence", target, "-", stdin=b"garbage")
+    assert done.returncode == 2
+    assert b"does not exist [usage.file]" in done.stderr
+    assert done.stdout == b""
+
+
 def test_evidence_file_is_checked_before_reading() -> None:
     """A file name that cannot be used is told at once, whatever comes on the input."""
     done = keystead("log", "verify", "--evidence", LOGS, "-", stdin=b"garbage")

@@ -58,12 +58,12 @@ Exit codes: 0 everything was accepted, 3 something is not valid or duplicitous,
 def verify(file: str, *, json_output: bool, evidence: str | None) -> None:
     """Verify the logs in a stream; show who controls what.
 
-    FILE holds a stream of key events and receipts in any order; - is standard input. Registry
+    FILE holds a stream of key events and receipts; - is standard input. They may come in any
+    order, as long as not too much has to wait: about ten thousand events. Registry
     events and credentials are not verified yet: they are counted.
     """
-    if evidence is not None and Path(evidence).exists():
-        # Told at once, not after a long input was read.
-        raise _exists(evidence)
+    if evidence is not None:
+        _check_new(evidence)  # told at once, not after a long input was read
     # A long log keeps a million small objects that all live to the end.
     gc.set_threshold(100_000, 50, 50)
     audit = Audit(MemoryStore(_LIMITS), datetime.now(UTC), _LIMITS)
@@ -137,6 +137,19 @@ def _write_evidence(name: str, audit: Audit, reports: Iterable[LogReport]) -> No
     except OSError as error:
         raise UsageError(ErrorCode.FILE, f"cannot write {name}: {error.strerror}") from None
     say(f"wrote evidence of duplicity to {name}")
+
+
+def _check_new(name: str) -> None:
+    """Check that a new file can be where `name` says.
+
+    Raises:
+        UsageError: something is there, or the folder is not (usage.file).
+    """
+    path = Path(name)
+    if path.exists():
+        raise _exists(name)
+    if not path.parent.is_dir():
+        raise UsageError(ErrorCode.FILE, f"the folder of {name} does not exist")
 
 
 def _exists(name: str) -> UsageError:
