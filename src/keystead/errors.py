@@ -51,9 +51,36 @@ class ErrorCode(StrEnum):
     # store.*: the store could not keep it
     ESCROW_FULL = "store.escrow_full"
     RECORDS_FULL = "store.records_full"
+    STORE_MISSING = "store.missing"
+    STORE_BUSY = "store.busy"
+    STORE_SCHEMA = "store.schema"
+    STORE_CORRUPT = "store.corrupt"
+    STORE_FULL = "store.full"
+    STORE_IO = "store.io"
+    STORE_PERMISSIONS = "store.permissions"
+    # keystore.*: a key, or what guards it, cannot be used
+    LOCKED = "keystore.locked"
+    PASSPHRASE = "keystore.passphrase"
+    BACK_OFF = "keystore.back_off"
+    KDF = "keystore.kdf"
+    TAMPERED = "keystore.tampered"
+    KEY_STATE = "keystore.key_state"
+    KEY_ROLE = "keystore.key_role"
+    KEY_GONE = "keystore.key_gone"
+    POSSESSION = "keystore.possession"
+    SECOND_EVENT = "keystore.second_event"
+    BEHIND = "keystore.behind"
+    SIGNER_PROCESS = "keystore.signer_process"
+    TOKEN = "keystore.token"
+    TOKEN_PIN = "keystore.token_pin"
+    MECHANISM = "keystore.mechanism"
     # usage.*: the caller asked for something that cannot be
     ARGUMENT = "usage.argument"
     FILE = "usage.file"
+    NAME = "usage.name"
+    UNKNOWN = "usage.unknown"
+    EXISTS = "usage.exists"
+    WEAK_PASSPHRASE = "usage.weak_passphrase"
 
 
 HINTS: dict[ErrorCode, str] = {
@@ -97,8 +124,38 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.EXPIRED: "what the message waited for did not arrive in time; send it again",
     ErrorCode.ESCROW_FULL: "too much is waiting; send the missing events first",
     ErrorCode.RECORDS_FULL: "too many statements are kept; programs can pass other Limits",
+    ErrorCode.STORE_MISSING: "make a wallet with: keystead init; or name its folder with --home",
+    ErrorCode.STORE_BUSY: "another command is writing to this wallet; try again in a moment",
+    ErrorCode.STORE_SCHEMA: "this wallet was written by a newer version; install that version",
+    ErrorCode.STORE_CORRUPT: "run: keystead doctor; it tells what is damaged and what is not",
+    ErrorCode.STORE_FULL: "free space on the disk and repeat the command; nothing was lost",
+    ErrorCode.STORE_IO: "check the disk and the permissions of the folder; nothing was lost",
+    ErrorCode.STORE_PERMISSIONS: "give folder and files to you alone: chmod 700 FOLDER, 600 FILE",
+    ErrorCode.LOCKED: "unlock the wallet with: keystead unlock; or give the passphrase",
+    ErrorCode.PASSPHRASE: "check keyboard layout and upper case, and try again",
+    ErrorCode.BACK_OFF: "wait as long as the message says; more tries do not help",
+    ErrorCode.KDF: "the wallet's settings were changed, or are meant for a larger machine",
+    ErrorCode.TAMPERED: "something changed the wallet's records; run: keystead doctor",
+    ErrorCode.KEY_STATE: "see the state of the key with: keystead key show KEY",
+    ErrorCode.KEY_ROLE: "use a key that was made for this purpose: keystead key list",
+    ErrorCode.KEY_GONE: "the private half of this key was shredded or never here",
+    ErrorCode.POSSESSION: "give the private key that belongs to the public one",
+    ErrorCode.SECOND_EVENT: (
+        "another event was signed for this place already; finish it with: keystead doctor --repair"
+    ),
+    ErrorCode.BEHIND: (
+        "get the published log and give it to: keystead id reconcile NAME --log FILE"
+    ),
+    ErrorCode.SIGNER_PROCESS: "lock and unlock the wallet: keystead lock; keystead unlock",
+    ErrorCode.TOKEN: "check that the token is plugged in and its module path is right",
+    ErrorCode.TOKEN_PIN: "a token locks itself after a few wrong PINs; check it before you retry",
+    ErrorCode.MECHANISM: "choose another algorithm, or a token that has this one",
     ErrorCode.ARGUMENT: "see --help",
     ErrorCode.FILE: "check the path and its permissions",
+    ErrorCode.NAME: "a name has 1 to 64 printable characters and no space at its ends",
+    ErrorCode.UNKNOWN: "see what there is with: keystead id list, keystead key list",
+    ErrorCode.EXISTS: "choose another name",
+    ErrorCode.WEAK_PASSPHRASE: "let Keystead make one (press Enter), or use more, unusual words",
 }
 
 
@@ -163,3 +220,7 @@ class VerificationError(KeysteadError):
 
 class StoreError(KeysteadError):
     """The store could not keep it."""
+
+
+class KeystoreError(KeysteadError):
+    """A key, or what guards it, cannot be used."""

@@ -23,7 +23,7 @@ CLASSES = (DecodeError, StoreError, UsageError, VerificationError)
 @pytest.mark.parametrize("code", ErrorCode)
 def test_code_names_its_family(code: ErrorCode) -> None:
     """A code is `family.what`, in lower case."""
-    assert re.fullmatch(r"(decode|verify|store|usage)\.[a-z_]+", code.value)
+    assert re.fullmatch(r"(decode|verify|store|keystore|usage)\.[a-z_]+", code.value)
 
 
 @pytest.mark.parametrize("code", ErrorCode)

@@ -1,0 +1,1 @@
+"""Keystores: what holds private keys and uses them."""

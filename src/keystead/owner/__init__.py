@@ -1,0 +1,1 @@
+"""What an owner does: identifiers, keys, signatures. Knows ports, no adapter."""
