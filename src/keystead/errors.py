@@ -64,9 +64,9 @@ class ErrorCode(StrEnum):
     BACK_OFF = "keystore.back_off"
     KDF = "keystore.kdf"
     TAMPERED = "keystore.tampered"
-    KEY_STATE = "keystore.key_state"
-    KEY_ROLE = "keystore.key_role"
-    KEY_GONE = "keystore.key_gone"
+    LIFE_STATE = "keystore.state"
+    ROLE = "keystore.role"
+    GONE = "keystore.gone"
     POSSESSION = "keystore.possession"
     SECOND_EVENT = "keystore.second_event"
     BEHIND = "keystore.behind"
@@ -136,9 +136,9 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.BACK_OFF: "wait as long as the message says; more tries do not help",
     ErrorCode.KDF: "the wallet's settings were changed, or are meant for a larger machine",
     ErrorCode.TAMPERED: "something changed the wallet's records; run: keystead doctor",
-    ErrorCode.KEY_STATE: "see the state of the key with: keystead key show KEY",
-    ErrorCode.KEY_ROLE: "use a key that was made for this purpose: keystead key list",
-    ErrorCode.KEY_GONE: "the private half of this key was shredded or never here",
+    ErrorCode.LIFE_STATE: "see the state of the key with: keystead key show KEY",
+    ErrorCode.ROLE: "use a key that was made for this purpose: keystead key list",
+    ErrorCode.GONE: "the private half of this key was shredded or never here",
     ErrorCode.POSSESSION: "give the private key that belongs to the public one",
     ErrorCode.SECOND_EVENT: (
         "another event was signed for this place already; finish it with: keystead doctor --repair"

@@ -114,7 +114,7 @@ class Vault(Protocol):
 
         Raises:
             KeystoreError: a record was changed, swapped or rolled back (keystore.tampered), or
-                it holds a secret (keystore.key_role).
+                it holds a secret (keystore.role).
         """
 
     def tag(self, kind: str, text: str) -> bytes:
@@ -145,14 +145,14 @@ class Vault(Protocol):
         Raises:
             KeystoreError: another event was signed for this place (keystore.second_event), the
                 wallet is older than its mark (keystore.behind), or a key may not sign this
-                (keystore.key_state, keystore.key_role, keystore.key_gone).
+                (keystore.state, keystore.role, keystore.gone).
         """
 
     def sign_statement(self, payload: bytes, keys: Sequence[KeyUse]) -> list[bytes]:
         """Return raw signatures over anything that is no key event.
 
         Raises:
-            KeystoreError: `payload` is a key event (keystore.key_role), or as `sign_event`.
+            KeystoreError: `payload` is a key event (keystore.role), or as `sign_event`.
         """
 
     def marks(self, aids: Sequence[Aid]) -> list[Mark | None]:
