@@ -155,6 +155,12 @@ class Vault(Protocol):
             KeystoreError: `payload` is a key event (keystore.role), or as `sign_event`.
         """
 
+    def known_here(self) -> bool:
+        """Tell whether this machine has marks of the wallet."""
+
+    def adopt(self) -> None:
+        """Begin to keep marks of the wallet on this machine, where there are none."""
+
     def marks(self, aids: Sequence[Aid]) -> list[Mark | None]:
         """Return the marks of identifiers."""
 
@@ -174,7 +180,7 @@ class Vault(Protocol):
         Args:
             master: the seed.
             identifiers: numbers of identifiers under it.
-            records: names for the secrets; their data are the slots in use, as JSON.
+            records: names and generations for the secrets; their data are ignored.
         """
 
     def erase(self, secret: Sealed, uri: str, generation: int) -> bytes:

@@ -1,0 +1,197 @@
+"""The vault in this process: the data key, and the keys that are sealed under it, in use."""
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from keystead import suites
+from keystead.cesr import body as bodies
+from keystead.cesr.keys import Aid
+from keystead.cesr.versions import Kind
+from keystead.custody.catalogue import KeyType, Use, check_use
+from keystead.custody.records import KeyRecord
+from keystead.errors import ErrorCode, KeystoreError
+from keystead.keri.events import AnyKeyEvent
+from keystead.keri.parsing import parse_key_event
+from keystead.keystores import derivation, software
+from keystead.keystores.marks import Marks
+from keystead.keystores.sealing import DataKey
+from keystead.keystores.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
+from keystead.limits import DEFAULT_LIMITS
+from keystead.ports.keys import SECRET, KeySource, KeyUse, Mark, Plain, Sealed, Signer
+from keystead.suites import Suite
+
+_ESTABLISHMENTS: Final = frozenset({"icp", "rot", "dip", "drt"})
+_CHALLENGE: Final = b"KEYSTEAD-POSSESSION-1\n"
+_EVENT_START: Final = b'{"v":"KERI'
+
+
+class LocalVault:
+    """A `Vault` that lives as long as this process, or until it is closed."""
+
+    def __init__(self, wallet: str, data_key: bytes, marks: Path) -> None:
+        """Open the vault of a wallet.
+
+        Args:
+            wallet: the id of the wallet.
+            data_key: 32 bytes.
+            marks: folder of the marks, apart from the wallet.
+        """
+        self.wallet = wallet
+        self._keys = DataKey(wallet, data_key)
+        self._marks = Marks(marks, self._keys.marks_key)
+
+    def seal(self, records: Sequence[Plain]) -> list[bytes]:
+        """Seal records."""
+        return [self._keys.seal(record) for record in records]
+
+    def open(self, records: Sequence[Sealed]) -> list[bytes]:
+        """Open records that hold no secrets."""
+        for record in records:
+            if record.kind == SECRET:
+                raise KeystoreError(ErrorCode.ROLE, "a secret is used, never given out")
+        return [self._keys.open(record) for record in records]
+
+    def tag(self, kind: str, text: str) -> bytes:
+        """Return what stands for a text in searches."""
+        return self._keys.tag(kind, text)
+
+    def new_seed(self, record_id: str, generation: int) -> bytes:
+        """Make a random seed and seal it."""
+        seed = secrets.token_bytes(suites.SEED_BYTES)
+        return self._keys.seal(Plain(SECRET, record_id, generation, seed))
+
+    def public_keys(self, sources: Sequence[KeySource]) -> list[bytes]:
+        """Return raw public keys."""
+        return [self._signer(source, make=True).public_key for source in sources]
+
+    def prove_possession(self, source: KeySource, public_key: bytes) -> None:
+        """Sign a fresh challenge and check it under the public key."""
+        challenge = _CHALLENGE + secrets.token_bytes(32)
+        try:
+            signature = self._signer(source).sign(challenge)
+        except ValueError:
+            signature = b""
+        if not suites.verify(source.suite, public_key, signature, challenge):
+            what = "the private key does not belong to the public key"
+            raise KeystoreError(ErrorCode.POSSESSION, what)
+
+    def sign_event(
+        self, raw: bytes, keys: Sequence[KeyUse], *, audit_count: int, audit_head: bytes
+    ) -> list[bytes]:
+        """Sign a key event after its mark is durable."""
+        event = _parse_event(raw)
+        use = Use.ESTABLISH if event.message_type in _ESTABLISHMENTS else Use.INTERACT
+        signers = [self._for_use(key, use, event.aid) for key in keys]
+        if not self._marks.exists:
+            what = "this wallet was copied or restored here, so it may be behind its own log"
+            raise KeystoreError(ErrorCode.BEHIND, what)
+        # The signatures are made first: a token that fails must leave no mark behind.
+        signatures = [signer.sign(raw) for signer in signers]
+        self._marks.advance(Mark(event.aid, event.sn, event.said, raw, audit_count, audit_head))
+        return signatures
+
+    def sign_statement(self, payload: bytes, keys: Sequence[KeyUse]) -> list[bytes]:
+        """Sign what is no key event."""
+        if _is_event(payload):
+            raise KeystoreError(ErrorCode.ROLE, "a key event is not signed as a statement")
+        return [self._for_use(key, Use.STATE, None).sign(payload) for key in keys]
+
+    def known_here(self) -> bool:
+        """Tell whether this machine has marks of the wallet."""
+        return self._marks.exists
+
+    def adopt(self) -> None:
+        """Begin to keep marks of the wallet on this machine."""
+        self._marks.create()
+
+    def marks(self, aids: Sequence[Aid]) -> list[Mark | None]:
+        """Return the marks of identifiers."""
+        return [self._marks.get(aid) for aid in aids] if self._marks.exists else [None] * len(aids)
+
+    def latest_mark(self) -> Mark | None:
+        """Return the mark that was made last."""
+        return self._marks.latest() if self._marks.exists else None
+
+    def set_mark(self, mark: Mark) -> None:
+        """Replace the mark of an identifier."""
+        self._marks.replace(mark)
+
+    def branch(
+        self, master: Sealed, identifiers: Sequence[int], records: Sequence[Plain]
+    ) -> list[bytes]:
+        """Seal the branches of single identifiers."""
+        seed = self._keys.open(master)
+        return [
+            self._keys.seal(
+                Plain(
+                    record.kind,
+                    record.id,
+                    record.generation,
+                    derivation.encode_branch(derivation.branch_of(seed, number)),
+                )
+            )
+            for number, record in zip(identifiers, records, strict=True)
+        ]
+
+    def erase(self, secret: Sealed, uri: str, generation: int) -> bytes:
+        """Seal a branch without a key and those before it, or destroy a key in its token."""
+        found = parse_uri(uri)
+        opened = self._keys.open(secret)
+        if isinstance(found, DerivedUri):
+            branch = derivation.read_branch(secret.id, opened, found)
+            opened = derivation.encode_branch(branch.without(found.slot, found.index))
+        elif isinstance(found, TokenUri):
+            from keystead.keystores import pkcs11  # noqa: PLC0415 - most wallets have no token
+
+            pkcs11.destroy(found, opened)
+        return self._keys.seal(Plain(secret.kind, secret.id, generation, opened))
+
+    def _for_use(self, key: KeyUse, use: Use, aid: Aid | None) -> Signer:
+        record = msgspec.json.decode(self._keys.open(key.record), type=KeyRecord)
+        if key.record.kind != "key" or (aid is not None and record.identifier != aid):
+            raise KeystoreError(ErrorCode.ROLE, "the key belongs to another identifier")
+        check_use(KeyType(record.type), record.state, use)
+        if not record.uri:
+            raise KeystoreError(ErrorCode.GONE, "the private half of this key is not here")
+        return self._signer(KeySource(record.uri, Suite[record.suite], key.secret))
+
+    def _signer(self, source: KeySource, *, make: bool = False) -> Signer:
+        uri = parse_uri(source.uri)
+        if source.secret is None or source.secret.kind != SECRET:
+            raise KeystoreError(ErrorCode.GONE, "what this key is derived from is not here")
+        secret, name = self._keys.open(source.secret), source.secret.id
+        match uri:
+            case DerivedUri():
+                seed = derivation.key_seed(name, secret, uri, source.suite)
+                return software.SoftwareSigner(source.suite, seed)
+            case ImportedUri():
+                if name != f"imported.{uri.key}":
+                    raise KeystoreError(ErrorCode.ROLE, f"{name} is the secret of another key")
+                return software.SoftwareSigner(source.suite, secret)
+            case TokenUri():
+                from keystead.keystores import pkcs11  # noqa: PLC0415 - as above
+
+                return pkcs11.token_signer(uri, source.suite, secret, make=make)
+
+
+def _parse_event(raw: bytes) -> AnyKeyEvent:
+    if not raw.startswith(_EVENT_START):
+        raise KeystoreError(ErrorCode.ROLE, "what is to be signed is no key event in JSON")
+    return parse_key_event(bodies.decode(raw, Kind.JSON, DEFAULT_LIMITS), raw, DEFAULT_LIMITS)
+
+
+def _is_event(payload: bytes) -> bool:
+    """Tell whether somebody could take a signature over `payload` for one over a key event."""
+    if payload.startswith(_EVENT_START):
+        return payload[_TYPE] not in _STATEMENT_TYPES
+    return b"KERI" in payload[:_TYPE.stop]
+
+
+# Where the type of a JSON message stands, behind the version string; and the types that a wallet
+# may sign as statements: routed messages, which change no log.
+_TYPE: Final = slice(25, 34)
+_STATEMENT_TYPES: Final = frozenset(b'"t":"' + kind + b'"' for kind in (b"rpy", b"exn", b"qry", b"pro"))
