@@ -1,0 +1,297 @@
+"""One SQLite file: how it is opened, guarded and written to, and what its errors mean."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from os import W_OK, access, statvfs
+from pathlib import Path
+from urllib.parse import quote
+
+from keystead.errors import ErrorCode, StoreError, UsageError
+from keystead.stores import files, schema
+from keystead.stores.schema import Migration
+
+BUSY_SECONDS = 5.0
+
+_SETTINGS = (
+    "foreign_keys = ON",
+    "secure_delete = ON",  # what is deleted is overwritten
+    "temp_store = MEMORY",  # nothing beside the three files
+    "trusted_schema = OFF",  # a changed schema must not run what it likes
+    "cell_size_check = ON",
+    "fullfsync = ON",  # on macOS only this reaches the disk
+)
+# Primary result code of SQLite -> code of the error. Any other is store.io.
+_CODES = {
+    sqlite3.SQLITE_BUSY: ErrorCode.STORE_BUSY,
+    sqlite3.SQLITE_LOCKED: ErrorCode.STORE_BUSY,
+    sqlite3.SQLITE_PROTOCOL: ErrorCode.STORE_BUSY,
+    sqlite3.SQLITE_FULL: ErrorCode.STORE_FULL,
+    sqlite3.SQLITE_CORRUPT: ErrorCode.STORE_CORRUPT,
+    sqlite3.SQLITE_NOTADB: ErrorCode.STORE_CORRUPT,
+    sqlite3.SQLITE_FORMAT: ErrorCode.STORE_CORRUPT,
+    sqlite3.SQLITE_ERROR: ErrorCode.STORE_CORRUPT,  # a table is missing
+    sqlite3.SQLITE_CONSTRAINT: ErrorCode.STORE_CORRUPT,
+    sqlite3.SQLITE_MISMATCH: ErrorCode.STORE_CORRUPT,
+}
+
+
+class Database:
+    """One SQLite file: WAL, `synchronous=FULL`, private to one user.
+
+    Use the connection only inside `transaction` or `snapshot`: there errors become StoreError.
+
+    Attributes:
+        path: the file.
+        connection: the open connection; transactions are never begun by themselves.
+        rollbacks: counts the transactions, nested ones included, that were undone.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Take over an open connection; use `create` or `open`."""
+        self.path = path
+        self.connection = connection
+        self.rollbacks = 0
+        self._reading = False
+
+    @classmethod
+    def create(cls, path: Path) -> "Database":
+        """Make a new database with its schema; one whose making was interrupted is finished.
+
+        Raises:
+            UsageError: there is one (usage.exists).
+            StoreError: as `open`.
+        """
+        files.make_folder(path.parent)
+        files.make_file(path)
+        return cls._connect(path)._begun(schema.shipped(), fresh=True)  # noqa: SLF001 - this class
+
+    @classmethod
+    def open(cls, path: Path, *, steps: tuple[Migration, ...] | None = None) -> "Database":
+        """Open a database; one with an older schema is copied and brought up to date.
+
+        Args:
+            path: the file.
+            steps: the schema, if not the one that comes with this version.
+
+        Raises:
+            StoreError: there is none (store.missing), others can reach it (store.permissions), a
+                newer version made it (store.schema), it is damaged (store.corrupt), somebody else
+                is writing (store.busy), or it cannot be used (store.full, store.io).
+        """
+        if not files.check_file(path):
+            raise StoreError(ErrorCode.STORE_MISSING, f"there is no {path}", path=str(path))
+        known = schema.shipped() if steps is None else steps
+        return cls._connect(path)._begun(known, fresh=False)  # noqa: SLF001 - this class
+
+    @classmethod
+    def _connect(cls, path: Path) -> "Database":
+        files.check_folder(path.parent)
+        for name in (path, *_beside(path)):
+            files.check_file(name)
+        with _faults(path):
+            connection = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode=rw",
+                uri=True,
+                isolation_level=None,
+                timeout=BUSY_SECONDS,
+            )
+            try:
+                for setting in _SETTINGS:
+                    connection.execute(f"PRAGMA {setting}")
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write: all that is done inside is kept at the end, or nothing when an error leaves it.
+
+        Inside another transaction it is part of that one; only what it did itself is undone when
+        an error leaves it and stops before the outer one.
+
+        Raises:
+            StoreError: store.busy, store.full, store.io, store.corrupt.
+            RuntimeError: inside `snapshot`, which may be too old to build on.
+        """
+        if self._reading:
+            raise RuntimeError("a transaction cannot begin inside a snapshot")
+        nested = self.connection.in_transaction
+        begin, end, undo = _NESTED if nested else _OUTERMOST
+        with self._faults():
+            self.connection.execute(begin)
+            try:
+                yield self.connection
+                self.connection.execute(end)
+            except BaseException:
+                self._undo(undo)
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Read: all that is read inside is of one moment. Inside a transaction: that of it.
+
+        Raises:
+            StoreError: store.busy, store.io, store.corrupt.
+        """
+        with self._faults():
+            nested = self.connection.in_transaction
+            if not nested:
+                self.connection.execute("BEGIN")
+                self._reading = True
+            try:
+                yield self.connection
+            finally:
+                if not nested:
+                    self._reading = False
+                    self._end_reading()
+
+    def scrub(self) -> None:
+        """Leave no copy of what was deleted: not in the log of writes, nor in older copies.
+
+        Raises:
+            StoreError: somebody else is reading or writing (store.busy), store.full, store.io.
+            RuntimeError: inside a transaction or snapshot.
+        """
+        if self.connection.in_transaction:
+            raise RuntimeError("deleted content stays until the transaction has ended")
+        for copy in self.path.parent.glob(f"{self.path.name}.before-*"):
+            with files.io_faults(copy):
+                copy.unlink()
+        with self._faults():
+            busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreError(ErrorCode.STORE_BUSY, f"{self.path} is in use")
+
+    def close(self) -> None:
+        """Close the file; what was not committed is gone."""
+        self.connection.close()
+
+    def _faults(self) -> AbstractContextManager[None]:
+        return _faults(self.path)
+
+    def _undo(self, statements: tuple[str, ...]) -> None:
+        """Roll back; close where that cannot be, so that nothing can be written half."""
+        self.rollbacks += 1
+        try:
+            for statement in statements:
+                self.connection.execute(statement)
+        except sqlite3.Error:
+            # Some errors end the whole transaction; what followed would be kept piece by piece.
+            if self.connection.in_transaction or statements == _NESTED[2]:
+                self.close()
+
+    def _end_reading(self) -> None:
+        if self.connection.in_transaction:  # some errors end it by themselves
+            self.connection.execute("ROLLBACK")
+
+    def _begun(self, steps: tuple[Migration, ...], *, fresh: bool) -> "Database":
+        """Make the database ready for use, or close it."""
+        try:
+            self._expect(fresh=fresh)
+            self._prepare(steps)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _expect(self, *, fresh: bool) -> None:
+        """Check whether anything was made here; a file without tables is an interrupted start."""
+        with self._faults():
+            empty = schema.is_empty(self.connection)
+        if fresh and not empty:
+            raise UsageError(ErrorCode.EXISTS, f"{self.path} exists")
+        if empty and not fresh:
+            raise StoreError(ErrorCode.STORE_MISSING, f"{self.path} is empty", path=str(self.path))
+
+    def _prepare(self, steps: tuple[Migration, ...]) -> None:
+        """Set what needs a database that is one, and bring the schema up to date."""
+        with self._faults():
+            (mode,) = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise StoreError(
+                    ErrorCode.STORE_IO, f"the file system of {self.path} cannot share memory"
+                )
+            self.connection.execute("PRAGMA synchronous = FULL")
+            empty = schema.is_empty(self.connection)
+            if not empty and schema.applied(self.connection, steps) == len(steps):
+                return
+        with self.transaction() as connection:
+            # Somebody else may have been faster.
+            done = 0 if schema.is_empty(connection) else schema.applied(connection, steps)
+            if 0 < done < len(steps):
+                self._copy(done)
+            schema.apply(connection, steps)
+
+    def _copy(self, number: int) -> None:
+        """Keep a copy of the database as it was with schema `number`."""
+        target = self.path.with_name(f"{self.path.name}.before-{number + 1:04}")
+        partial = target.with_name(f"{target.name}.partial")
+        with files.io_faults(partial):
+            partial.unlink(missing_ok=True)
+        files.make_file(partial)
+        # A connection that writes cannot be copied from; nobody else can write meanwhile.
+        source = self._connect(self.path)
+        copy = sqlite3.connect(partial, isolation_level=None)
+        try:
+            copy.execute("PRAGMA journal_mode = DELETE")
+            source.connection.backup(copy)
+        finally:
+            copy.close()
+            source.close()
+        with files.io_faults(target):
+            partial.replace(target)
+            files.sync_folder(target.parent)
+
+
+# How a transaction begins, ends and is undone.
+_OUTERMOST = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+_NESTED = ("SAVEPOINT nested", "RELEASE nested", ("ROLLBACK TO nested", "RELEASE nested"))
+
+
+@contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite into those of stores; this is the one place that does."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        number = getattr(error, "sqlite_errorcode", None)
+        if number is None:
+            raise  # misuse of the module, not a fault of the file
+        raise _fault(path, error, number) from error
+
+
+def _fault(path: Path, error: sqlite3.Error, number: int) -> StoreError:
+    code = _CODES.get(number & 0xFF, ErrorCode.STORE_IO)
+    name = error.sqlite_errorname
+    match code:
+        case ErrorCode.STORE_BUSY:
+            return StoreError(code, f"somebody else is writing to {path}")
+        case ErrorCode.STORE_FULL:
+            return StoreError(code, f"no space left for {path}")
+        case ErrorCode.STORE_CORRUPT:
+            return StoreError(code, f"{path} is damaged: {str(error).lower()}", sqlite=name)
+        case _:
+            return _io_fault(path, name)
+
+
+def _io_fault(path: Path, name: str) -> StoreError:
+    """Tell what stands behind a failed read or write, where that can be told."""
+    folder = path.parent
+    try:
+        full = statvfs(folder).f_bavail == 0
+    except OSError:
+        full = False
+    if full:
+        return StoreError(ErrorCode.STORE_FULL, f"no space left for {path}", sqlite=name)
+    if not access(folder, W_OK):
+        return StoreError(ErrorCode.STORE_IO, f"the folder {folder} is read-only", sqlite=name)
+    if not access(path, W_OK):
+        return StoreError(ErrorCode.STORE_IO, f"{path} is read-only", sqlite=name)
+    return StoreError(ErrorCode.STORE_IO, f"{path} cannot be read or written", sqlite=name)
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """Return the files that SQLite keeps beside a database."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
