@@ -1,6 +1,6 @@
 """The kinds of keys: what each is for, what it protects, how long it serves.
 
-A kind has one purpose. Next keys are of the kind that they will be when a rotation exposes them;
+A kind has one purpose. Next keys are of the kind that they will be when a rotation reveals them;
 that they wait is their state, not their kind.
 """
 
@@ -145,7 +145,7 @@ _IN_USE: Final = (
         protects=(),
         uses=frozenset({Use.ESTABLISH, Use.PROVE}),
         cryptoperiod=None,
-        limit="one rotation: it is exposed once and then replaced",
+        limit="one rotation: it is revealed once and then replaced",
         methods=_SIGNING_METHODS,
         long_term=True,
         in_use=True,
@@ -387,18 +387,19 @@ CATALOGUE: Mapping[KeyType, KeyDescription] = MappingProxyType(
 )
 
 _NOTHING: Final = frozenset[Use]()
-# A key that no event has exposed yet signs the event that does; one without weight signs no other.
-_EXPOSE: Final = frozenset({Use.ESTABLISH, Use.PROVE})
+# A key that no event has revealed yet signs the event that does; one without weight signs no
+# other. SP 800-57 allows proof of possession only: in KERI the event is that proof.
+_REVEAL: Final = frozenset({Use.ESTABLISH, Use.PROVE})
 # What was protected before must stay readable, at the reader's risk when the key is compromised.
 _READ: Final = frozenset({Use.READ})
 
 # What keys in each state may be used for, as far as their kind may.
 ALLOWED: Mapping[State, frozenset[Use]] = MappingProxyType(
     {
-        State.PRE_ACTIVE: _EXPOSE,
-        State.RESERVE: _EXPOSE,
+        State.PRE_ACTIVE: _REVEAL,
+        State.RESERVE: _REVEAL,
         State.ACTIVE: frozenset(Use),
-        State.ROTATE_ONLY: _EXPOSE,
+        State.ROTATE_ONLY: _REVEAL,
         State.SUSPENDED: _NOTHING,
         State.DEACTIVATED: _READ,
         State.COMPROMISED: _READ,

@@ -11,7 +11,7 @@ import msgspec
 
 from keystead.custody.catalogue import KeyType, Method
 from keystead.custody.records import KeyRecord
-from keystead.custody.states import EXPOSED, State
+from keystead.custody.states import SUSPECT, State
 from keystead.errors import ErrorCode, UsageError
 
 
@@ -163,7 +163,7 @@ def _identifiers(
         if record.identifier:
             keys[record.identifier].append(record.id)
     stolen = {record.id for record in affected}
-    stolen.update(record.id for record in inventory if record.state in EXPOSED)
+    stolen.update(record.id for record in inventory if record.state in SUSPECT)
     return tuple(
         _identifier(aid, keys[aid], stolen, standings.get(aid, _NOT_BEGUN)) for aid in sorted(keys)
     )

@@ -25,13 +25,13 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         uri: how the private half is found; empty when it is not here.
         identifier: the identifier it signs for; empty for none, or none yet.
         place: index in the list of keys of its event.
-        establishment: ordinal of the establishment event that exposes it, 0 for the inception;
+        establishment: ordinal of the establishment event that reveals it, 0 for the inception;
             -1 for none.
         parent: id of the key that derives or wraps it; empty for none.
         public_key: CESR text; empty when it is not known or there is none.
         expires_at: end of its cryptoperiod, set when it becomes active; empty for none.
-        exposed_since: first sequence number that a thief may have signed; None when the key is
-            not exposed, or nobody knows since when.
+        exposed_since: first sequence number that a thief may have signed; None when there is
+            no thief, or nobody knows since when.
         label: what its owner calls it.
     """
 

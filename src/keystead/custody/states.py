@@ -40,8 +40,8 @@ LIVE: frozenset[State] = frozenset(
 )
 # The private half is no more.
 GONE: frozenset[State] = frozenset({State.DESTROYED, State.DESTROYED_COMPROMISED})
-# Somebody else may have had the private half.
-EXPOSED: frozenset[State] = frozenset({State.COMPROMISED, State.DESTROYED_COMPROMISED})
+# Somebody else may have the private half.
+SUSPECT: frozenset[State] = frozenset({State.COMPROMISED, State.DESTROYED_COMPROMISED})
 
 # The states that can follow each state; None: the key is not generated yet.
 TRANSITIONS: Mapping[State | None, frozenset[State]] = MappingProxyType(
