@@ -1,0 +1,237 @@
+"""Sealed records with their audit log: what is in the wallet, and how it came to be so.
+
+Every write of a record is an entry of the audit log, and the number of the entry is the generation
+of the record. So a record that was changed, swapped, rolled back or deleted no longer agrees with
+the latest entry about it; and an entry that was changed or deleted no longer agrees with the hash
+of the entry behind it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+from blake3 import blake3
+
+from keystead.errors import ErrorCode, KeystoreError
+from keystead.ports.keys import SECRET, Plain, Sealed, Vault
+from keystead.ports.wallet import AuditRow, Row, WalletStore
+
+T = TypeVar("T")
+
+AUDIT: Final = "audit"
+
+
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """Why a record is written.
+
+    Attributes:
+        action: what is done, such as "rotate".
+        reason: why, in the owner's words; may be empty.
+        evidence: digest of what proves it, such as an event; may be empty.
+        before: state of the key before, for transitions of keys.
+        after: its state after.
+    """
+
+    action: str
+    reason: str = ""
+    evidence: str = ""
+    before: str = ""
+    after: str = ""
+
+
+class AuditEntry(msgspec.Struct, frozen=True, gc=False):
+    """One entry of the audit log, opened.
+
+    Attributes:
+        number: place in the log, from 1.
+        at: when, RFC 3339 text.
+        actor: who.
+        kind: kind of the record that was written.
+        id: name of that record.
+        digest: hash of the sealed record, as hex text; empty when it was deleted.
+        note: why.
+    """
+
+    number: int
+    at: str
+    actor: str
+    kind: str
+    id: str
+    digest: str
+    note: Note
+
+
+class _Change(msgspec.Struct, frozen=True, gc=False):
+    kind: str
+    id: str
+    data: bytes
+    sealed: bool
+    tag: bytes | None
+    note: Note
+
+
+class Records:
+    """The records of one wallet."""
+
+    def __init__(self, store: WalletStore, vault: Vault) -> None:
+        """Read and write through a vault."""
+        self.store = store
+        self.vault = vault
+
+    def get(self, kind: str, record_id: str, form: type[T]) -> T | None:
+        """Return a record.
+
+        Raises:
+            KeystoreError: it was changed, rolled back or deleted (keystore.tampered).
+        """
+        row = self.sealed(kind, record_id)
+        return None if row is None else self._read([row], form)[0]
+
+    def find(self, kind: str, text: str, form: type[T]) -> T | None:
+        """Return the record that was tagged with a text; errors as `get`."""
+        row = self.store.find(kind, self.vault.tag(kind, text))
+        if row is None:
+            return None
+        self._check(row)
+        return self._read([_sealed(row)], form)[0]
+
+    def all(self, kind: str, form: type[T]) -> list[T]:
+        """Return all records of a kind; errors as `get`, but a deleted one is not missed."""
+        rows = list(self.store.rows(kind))
+        for row in rows:
+            if row.digest != digest_of(row.data):
+                raise _tampered(kind, row.id)
+        return self._read([_sealed(row) for row in rows], form)
+
+    def sealed(self, kind: str, record_id: str) -> Sealed | None:
+        """Return a record as it is sealed; errors as `get`."""
+        row = self.store.get(kind, record_id)
+        if row is None:
+            latest = self.store.audit_latest(kind, record_id)
+            if latest is not None and latest.digest:
+                raise _tampered(kind, record_id)
+            return None
+        self._check(row)
+        return _sealed(row)
+
+    def history(self, kind: str = "", record_id: str = "") -> list[AuditEntry]:
+        """Return the audit log, or the entries about one record."""
+        rows = list(self.store.audit(kind, record_id))
+        return self._read([_sealed_entry(row) for row in rows], AuditEntry)
+
+    def entry(self, row: AuditRow) -> AuditEntry:
+        """Open an entry of the audit log.
+
+        Raises:
+            KeystoreError: it was changed (keystore.tampered).
+        """
+        (entry,) = self._read([_sealed_entry(row)], AuditEntry)
+        stated = (entry.number, entry.kind, entry.id, entry.digest)
+        if stated != (row.number, row.kind, row.id, row.digest.hex()):
+            raise KeystoreError(ErrorCode.TAMPERED, f"audit entry {row.number} was changed")
+        return entry
+
+    def _check(self, row: Row) -> None:
+        latest = self.store.audit_latest(row.kind, row.id)
+        if latest is None or (latest.number, latest.digest) != (
+            row.generation,
+            digest_of(row.data),
+        ):
+            raise _tampered(row.kind, row.id)
+        self.entry(latest)
+
+    def _read(self, sealed: Sequence[Sealed], form: type[T]) -> list[T]:
+        opened = self.vault.open(sealed) if sealed else []
+        return [msgspec.json.decode(data, type=form) for data in opened]
+
+
+class Batch:
+    """Changes of records that are written together, inside a transaction of the store."""
+
+    def __init__(self, records: Records, *, at: str, actor: str) -> None:
+        """Collect changes that `actor` makes at a time (RFC 3339 text)."""
+        self._records = records
+        self._at = at
+        self._actor = actor
+        self._count, self._head = records.store.audit_head()
+        self._changes: list[_Change] = []
+
+    @property
+    def next_generation(self) -> int:
+        """Generation of the record that is added next."""
+        return self._count + len(self._changes) + 1
+
+    def put(
+        self, kind: str, record_id: str, value: Any, note: Note, *, tag: str = ""  # noqa: ANN401 - any record
+    ) -> None:
+        """Write a record; a `tag` lets it be found."""
+        if kind == SECRET:
+            raise ValueError("secrets are sealed by the vault")
+        found_by = self._records.vault.tag(kind, tag) if tag else None
+        data = msgspec.json.encode(value)
+        self._changes.append(_Change(kind, record_id, data, False, found_by, note))  # noqa: FBT003 - a struct
+
+    def put_secret(self, record_id: str, sealed: bytes, note: Note) -> None:
+        """Write a secret that the vault sealed for `next_generation`."""
+        self._changes.append(_Change(SECRET, record_id, sealed, True, None, note))  # noqa: FBT003 - as above
+
+    def delete(self, kind: str, record_id: str, note: Note) -> None:
+        """Delete a record."""
+        self._changes.append(_Change(kind, record_id, b"", True, None, note))  # noqa: FBT003 - as above
+
+    def write(self) -> None:
+        """Seal and store all changes, with an audit entry for each."""
+        numbered = list(enumerate(self._changes, self._count + 1))
+        plain = [
+            Plain(one.kind, one.id, number, one.data) for number, one in numbered if not one.sealed
+        ]
+        sealed = iter(self._records.vault.seal(plain) if plain else [])
+        written = [
+            (number, one, one.data if one.sealed else next(sealed)) for number, one in numbered
+        ]
+        entries = [self._entry(*one) for one in written]
+        payloads = self._records.vault.seal(
+            [Plain(AUDIT, str(one.number), one.number, msgspec.json.encode(one)) for one in entries]
+        )
+        store, head = self._records.store, self._head
+        for (number, one, data), payload in zip(written, payloads, strict=True):
+            if data:
+                store.put(Row(one.kind, one.id, number, data, one.tag))
+            else:
+                store.delete(one.kind, one.id)
+            digest = digest_of(data) if data else b""
+            head = chain(head, number, one.kind, one.id, digest, payload)
+            generation = number if data else 0
+            store.add_audit(AuditRow(number, one.kind, one.id, generation, digest, payload, head))
+        self._count, self._head, self._changes = self.next_generation - 1, head, []
+
+    def _entry(self, number: int, one: _Change, data: bytes) -> AuditEntry:
+        digest = digest_of(data).hex() if data else ""
+        return AuditEntry(number, self._at, self._actor, one.kind, one.id, digest, one.note)
+
+
+def digest_of(data: bytes) -> bytes:
+    """Return the digest of a sealed record."""
+    return blake3(data).digest()
+
+
+def chain(head: bytes, number: int, *parts: str | bytes) -> bytes:
+    """Return the hash of an audit entry, over the hash of the entry before."""
+    hashed = blake3(head + number.to_bytes(8, "big"))
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        hashed.update(len(data).to_bytes(8, "big") + data)
+    return hashed.digest()
+
+
+def _sealed(row: Row) -> Sealed:
+    return Sealed(row.kind, row.id, row.generation, row.data)
+
+
+def _sealed_entry(row: AuditRow) -> Sealed:
+    return Sealed(AUDIT, str(row.number), row.number, row.data)
+
+
+def _tampered(kind: str, record_id: str) -> KeystoreError:
+    what = f"the record {kind} {record_id} is not what was written last"
+    return KeystoreError(ErrorCode.TAMPERED, what, kind=kind, id=record_id)

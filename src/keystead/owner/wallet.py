@@ -1,0 +1,266 @@
+"""A wallet in use: its store, its vault, a clock, and who acts."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from keystead.cesr.keys import Aid, Digest
+from keystead.custody.records import KeyRecord
+from keystead.errors import ErrorCode, KeystoreError, UsageError
+from keystead.keri.thresholds import Field
+from keystead.ports.events import EventStore
+from keystead.ports.keys import SECRET, KeyUse, Sealed, Vault
+from keystead.ports.wallet import WalletStore
+from keystead.owner.records import Batch, Note, Records
+
+# Kinds of records.
+STATE: Final = "state"
+IDENTIFIER: Final = "identifier"
+KEY: Final = "key"
+OUTBOX: Final = "outbox"
+TOKEN: Final = "token"  # noqa: S105 - a kind of record
+
+_LONGEST_NAME: Final = 64
+
+
+class WalletState(msgspec.Struct, frozen=True, gc=False):
+    """What is counted in a wallet.
+
+    Attributes:
+        created_at: when it was made, RFC 3339 text.
+        epoch: number of the master seed for new identifiers.
+        identifiers: identifiers made under it.
+    """
+
+    created_at: str
+    epoch: int = 0
+    identifiers: int = 0
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """A place in the key list of an identifier, and where its keys come from.
+
+    Attributes:
+        slot: number of the line in the identifier; never used twice.
+        suite: name of the signature suite.
+        token: name of the token that holds the keys; empty for keys that are derived.
+    """
+
+    slot: int
+    suite: str
+    token: str = ""
+
+
+class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
+    """What the owner knows of one of his identifiers beside its log.
+
+    Attributes:
+        aid: the identifier.
+        name: what the owner calls it.
+        created_at: RFC 3339 text.
+        epoch: master seed of its keys.
+        number: its number under that seed.
+        establishments: establishment events so far, unapproved ones included.
+        lines: where the keys come from that the latest establishment event commits to.
+        slots: lines made so far.
+        threshold: for the own keys when they are exposed, beside reserve keys of others; None:
+            as the next threshold says.
+        pending: an event that waits for the approval of the delegator.
+        pending_signatures: its signatures, as CESR text.
+    """
+
+    aid: Aid
+    name: str
+    created_at: str
+    epoch: int
+    number: int
+    establishments: int = 1
+    lines: tuple[Line, ...] = ()
+    slots: int = 0
+    threshold: Field | None = None
+    pending: str = ""
+    pending_signatures: tuple[str, ...] = ()
+
+
+class TokenRecord(msgspec.Struct, frozen=True, gc=False):
+    """A token that holds keys.
+
+    Attributes:
+        name: what the owner calls it.
+        module: path of its PKCS#11 module.
+        label: its label.
+        serial: its serial number, where the label is not enough.
+    """
+
+    name: str
+    module: str
+    label: str
+    serial: str = ""
+
+
+class Wallet:
+    """An open wallet.
+
+    Attributes:
+        store: records and logs.
+        vault: private keys.
+        records: sealed records.
+        actor: who acts, for the audit log.
+    """
+
+    def __init__(
+        self, store: WalletStore, vault: Vault, *, now: Callable[[], datetime], actor: str
+    ) -> None:
+        """Use a store with the vault that belongs to it."""
+        self.store = store
+        self.vault = vault
+        self.records = Records(store, vault)
+        self.actor = actor
+        self._now = now
+
+    @property
+    def events(self) -> EventStore:
+        """The key event logs."""
+        return self.store.events
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return self._now().astimezone(UTC)
+
+    def time(self) -> str:
+        """Return the time as RFC 3339 text."""
+        return self.now().isoformat(timespec="microseconds")
+
+    def batch(self) -> Batch:
+        """Begin a group of changes, inside a transaction."""
+        return Batch(self.records, at=self.time(), actor=self.actor)
+
+    def state(self) -> WalletState:
+        """Return what is counted.
+
+        Raises:
+            KeystoreError: the wallet is not complete (keystore.tampered).
+        """
+        found = self.records.get(STATE, "wallet", WalletState)
+        if found is None:
+            raise KeystoreError(ErrorCode.TAMPERED, "the wallet has lost its state")
+        return found
+
+    def identifier(self, name: str) -> IdentifierRecord:
+        """Return one's own identifier by its name, or by the identifier itself.
+
+        Raises:
+            UsageError: there is none (usage.unknown).
+        """
+        found = self.records.find(IDENTIFIER, name, IdentifierRecord)
+        if found is None:
+            found = self.records.get(IDENTIFIER, name, IdentifierRecord)
+        if found is None:
+            raise UsageError(ErrorCode.UNKNOWN, f"no identifier is called {name[:_LONGEST_NAME]}")
+        return found
+
+    def identifiers(self) -> list[IdentifierRecord]:
+        """Return one's own identifiers, in the order in which they were made."""
+        found = self.records.all(IDENTIFIER, IdentifierRecord)
+        return sorted(found, key=lambda one: (one.epoch, one.number))
+
+    def key(self, key_id: str) -> KeyRecord | None:
+        """Return a key by its commitment or name."""
+        return self.records.get(KEY, key_id, KeyRecord)
+
+    def use(self, keys: Sequence[KeyRecord]) -> list[KeyUse]:
+        """Return keys as the vault wants them."""
+        used = []
+        for key in keys:
+            record = self.records.sealed(KEY, key.id)
+            if record is None:
+                raise KeystoreError(ErrorCode.GONE, f"the key {key.id} is not in this wallet")
+            used.append(KeyUse(record, self.secret(key)))
+        return used
+
+    def secret(self, key: KeyRecord) -> Sealed | None:
+        """Return what the private half of a key is found with."""
+        return self.records.sealed(SECRET, key.parent) if key.parent else None
+
+    def derivation_root(self, epoch: int, number: int) -> str:
+        """Return the name of the secret from which the keys of an identifier are derived."""
+        branch = f"branch.{epoch}.{number}"
+        return branch if self.records.sealed(SECRET, branch) is not None else f"master.{epoch}"
+
+    def check_current(self) -> None:
+        """Check that this is the newest copy of the wallet, as far as this machine knows.
+
+        Raises:
+            KeystoreError: the wallet was restored or copied, and is behind what was signed with it
+                (keystore.behind).
+        """
+        if not self.vault.known_here():
+            what = "this wallet was copied or restored here, and may be behind its published logs"
+            raise KeystoreError(ErrorCode.BEHIND, what)
+        mark = self.vault.latest_mark()
+        if mark is None or not mark.audit_count:
+            return
+        if self.store.audit_hash(mark.audit_count) != mark.audit_head:
+            what = "an older copy of this wallet was put back: later events were signed already"
+            raise KeystoreError(ErrorCode.BEHIND, what, aid=mark.aid, sn=mark.sn)
+
+
+def begin(wallet: Wallet) -> None:
+    """Fill the store of a new wallet: a master seed and nothing else."""
+    with wallet.store.transaction():
+        batch = wallet.batch()
+        note = Note("init")
+        batch.put(STATE, "wallet", WalletState(wallet.time()), note)
+        new_master(wallet, batch, 0)
+        batch.write()
+
+
+def new_master(wallet: Wallet, batch: Batch, epoch: int) -> None:
+    """Add a master seed."""
+    name = f"master.{epoch}"
+    sealed = wallet.vault.new_seed(name, batch.next_generation)
+    batch.put_secret(name, sealed, Note("new seed"))
+
+
+def checked_name(name: str) -> str:
+    """Return a name that people can tell apart from others.
+
+    Raises:
+        UsageError: empty, too long, or with characters that cannot be seen (usage.name).
+    """
+    import unicodedata  # noqa: PLC0415 - only where names are given
+
+    normal = unicodedata.normalize("NFC", name)
+    if not 0 < len(normal) <= _LONGEST_NAME or normal != normal.strip():
+        what = f"a name has 1 to {_LONGEST_NAME} characters and no space at its ends"
+        raise UsageError(ErrorCode.NAME, what)
+    if any(unicodedata.category(char) in _UNSEEN for char in normal.replace(_JOINER, "")):
+        raise UsageError(ErrorCode.NAME, "a name has only characters that can be seen")
+    return normal
+
+
+_JOINER: Final = "\u200d"  # inside emoji
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def outbox_id(aid: Aid, sn: int) -> str:
+    """Return the name of the outgoing work for an event."""
+    return f"{aid}.{sn}"
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """Work for others: an event that nobody outside has seen yet.
+
+    Attributes:
+        aid: whose event.
+        sn: its place.
+        said: its digest.
+        since: RFC 3339 text.
+    """
+
+    aid: Aid
+    sn: int
+    said: Digest
+    since: str
