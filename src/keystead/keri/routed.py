@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from keystead.cesr.body import Body
-from keystead.cesr.keys import Aid, Said
+from keystead.cesr.keys import Aid, Said, VerificationKey, parse_key
 from keystead.errors import DecodeError, ErrorCode, KeysteadError, VerificationError
 from keystead.keri import thresholds
 from keystead.keri.attachments import Proofs
@@ -28,6 +28,7 @@ ROLES = frozenset(
      "mailbox", "agent", "indexer")
 )  # fmt: skip
 SCHEMES = frozenset(("tcp", "http", "https"))
+COMPROMISE_ROUTE = "/keystead/key/compromise"
 
 # What a record is kept under: the route's base and the identifiers that it speaks of.
 RecordKey: TypeAlias = tuple[str, ...]
@@ -110,7 +111,38 @@ class Watched(msgspec.Struct, frozen=True, gc=False):
         return ("watched", self.cid, self.watcher, self.oid)
 
 
-Statement: TypeAlias = EndRole | Location | KeyStateNotice | Watched
+class KeyCompromise(msgspec.Struct, frozen=True, gc=False):
+    """`aid` says that somebody else may have signed with one of its former keys.
+
+    Attributes:
+        aid: the identifier.
+        signing_key: the key.
+        first_sn: the first event that may be signed by somebody else.
+        reason: for people.
+    """
+
+    aid: Aid
+    signing_key: VerificationKey
+    first_sn: int
+    reason: str
+
+    @property
+    def authority(self) -> Aid:
+        """Who must have signed."""
+        return self.aid
+
+    @property
+    def key(self) -> RecordKey:
+        """What a later statement replaces."""
+        return compromise_record(self.aid, self.signing_key)
+
+
+def compromise_record(aid: Aid, signing_key: VerificationKey) -> RecordKey:
+    """Return what a statement on the compromise of a key is kept under."""
+    return ("compromise", aid, signing_key.text)
+
+
+Statement: TypeAlias = EndRole | Location | KeyStateNotice | Watched | KeyCompromise
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -316,9 +348,17 @@ def _parse_watched(attributes: Body, limits: Limits, watcher: str, action: str) 
     )
 
 
+def _parse_compromise(attributes: Body, limits: Limits) -> KeyCompromise:
+    aid, key, first_sn, reason = _require(attributes, "i", "k", "s", "r")
+    _check_length(reason, "r", limits)
+    number = parse_number(first_sn, "s")
+    return KeyCompromise(parse_aid(aid, "i"), parse_key(key), number, reason)
+
+
 _ROUTES: tuple[tuple[re.Pattern[str], Callable[..., Statement]], ...] = (
     (re.compile(r"/end/role/(add|cut)"), _parse_end_role),
     (re.compile(r"/loc/scheme"), _parse_location),
     (re.compile(r"/ksn/([^/]+)"), _parse_notice),
     (re.compile(r"/watcher/([^/]+)/(add|cut)"), _parse_watched),
+    (re.compile(COMPROMISE_ROUTE), _parse_compromise),
 )

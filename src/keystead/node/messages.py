@@ -11,6 +11,7 @@ from keystead.keri.keystate import Establishment
 from keystead.keri.messages import Exchange, Query, Reply, RoutedMessage
 from keystead.keri.receipts import check_signatures, signer_keys
 from keystead.keri.routed import (
+    KeyCompromise,
     KeyStateNotice,
     Record,
     contradicted_label,
@@ -195,6 +196,8 @@ def _act(kel: KelReader, part: WaitingMessage, proven: _Proven, limits: Limits) 
         return Decision(Recorded(old), release=release)
     if isinstance(statement, KeyStateNotice):
         _check_notice(kel, statement)
+    if isinstance(statement, KeyCompromise):
+        _check_compromise(kel, statement, proven.keys)
     if old is not None and not is_later(new, old):
         raise VerificationError(ErrorCode.STALE, "a statement not later than the one that is known")
     _check_room(kel, new, old, limits)
@@ -246,3 +249,23 @@ def _check_notice(kel: KelReader, notice: KeyStateNotice) -> None:
         raise VerificationError(
             ErrorCode.KEY_STATE, f"a notice for {notice.sn:x} with another {label} than the log has"
         )
+
+
+def _check_compromise(kel: KelReader, notice: KeyCompromise, signer: Establishment | None) -> None:
+    """Check that keys speak of a key that they replaced, and of a place where it could sign.
+
+    Whoever stole a key can then neither say so nor take back what the owner signed with it.
+
+    Raises:
+        VerificationError: signed by other keys than later ones (verify.signer), or the key
+            signs neither the first event in doubt nor the one before (verify.key_state).
+    """
+    key, first = notice.signing_key, notice.first_sn
+    if signer is None or signer.sn < first or key in signer.signing_keys:
+        raise VerificationError(
+            ErrorCode.SIGNER, "a compromise is told by keys that came after the compromised one"
+        )
+    # The first event in doubt may be one that the key did not sign: the rotation that ended it.
+    near = [kel.event(notice.aid, sn) for sn in range(max(0, first - 1), first + 1)]
+    if not any(one is not None and key in one.state.establishment.signing_keys for one in near):
+        raise VerificationError(ErrorCode.KEY_STATE, f"the key did not sign at {first:x}")

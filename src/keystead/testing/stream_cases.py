@@ -13,6 +13,7 @@ from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.messages import Exchange, Query, Reply
 from keystead.keri.routed import (
     EndRole,
+    KeyCompromise,
     KeyStateNotice,
     Location,
     Record,
@@ -182,6 +183,8 @@ def _statements(records: Iterable[Record]) -> Json:
             case KeyStateNotice(source, aid, _, said):
                 entry = {"aid": aid, "source": source, "said": said}
                 found["key_state_notices"].append(entry)
+            case KeyCompromise():
+                pass  # a statement of our own, which peers do not know
     return found
 
 
