@@ -390,8 +390,11 @@ _NOTHING: Final = frozenset[Use]()
 # A key that no event has revealed yet signs the event that does; one without weight signs no
 # other. SP 800-57 allows proof of possession only: in KERI the event is that proof.
 _REVEAL: Final = frozenset({Use.ESTABLISH, Use.PROVE})
-# What was protected before must stay readable, at the reader's risk when the key is compromised.
+# What was protected before must stay readable.
 _READ: Final = frozenset({Use.READ})
+# At the reader's risk. And when a thief has keys that the log commits to, the rotation that takes
+# the identifier away from him needs just these; to refuse it would only help him.
+_ESCAPE: Final = frozenset({Use.READ, Use.ESTABLISH})
 
 # What keys in each state may be used for, as far as their kind may.
 ALLOWED: Mapping[State, frozenset[Use]] = MappingProxyType(
@@ -402,7 +405,7 @@ ALLOWED: Mapping[State, frozenset[Use]] = MappingProxyType(
         State.ROTATE_ONLY: _REVEAL,
         State.SUSPENDED: _NOTHING,
         State.DEACTIVATED: _READ,
-        State.COMPROMISED: _READ,
+        State.COMPROMISED: _ESCAPE,
         State.ARCHIVED: _READ,
         State.DESTROYED: _NOTHING,
         State.DESTROYED_COMPROMISED: _NOTHING,

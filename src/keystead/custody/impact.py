@@ -15,7 +15,7 @@ from keystead.custody.states import SUSPECT, State
 from keystead.errors import ErrorCode, UsageError
 
 
-class SignedEventRef(msgspec.Struct, frozen=True, gc=False):
+class SignedEventRef(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An event that was signed.
 
     Attributes:
@@ -33,7 +33,7 @@ class SignedEventRef(msgspec.Struct, frozen=True, gc=False):
     keys: tuple[str, ...]
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Which keys the log of an identifier names at its end, and how many of them it takes.
 
     Attributes:
@@ -49,7 +49,7 @@ class Standing(msgspec.Struct, frozen=True):
     can_rotate: Callable[[frozenset[int]], bool]
 
 
-class IdentifierImpact(msgspec.Struct, frozen=True, gc=False):
+class IdentifierImpact(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What happens to one identifier.
 
     Attributes:
@@ -70,7 +70,7 @@ class IdentifierImpact(msgspec.Struct, frozen=True, gc=False):
     thief_can_rotate: bool
 
 
-class Impact(msgspec.Struct, frozen=True, gc=False):
+class Impact(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What depends on a key.
 
     Attributes:
@@ -92,14 +92,6 @@ class Impact(msgspec.Struct, frozen=True, gc=False):
     events: tuple[SignedEventRef, ...]
 
 
-def _never(_places: frozenset[int]) -> bool:
-    return False
-
-
-# An identifier without a log: nothing is named, so nothing can be forged.
-_NOT_BEGUN: Final = Standing((), (), _never, _never)
-
-
 def impact(
     key_id: str,
     records: Iterable[KeyRecord],
@@ -114,7 +106,7 @@ def impact(
         records: the inventory.
         signed_events: all events that were signed with keys of the inventory, or as many as are
             to be looked through.
-        standings: by identifier, what its log says; identifiers without one have no log yet.
+        standings: by identifier, what its log says; an identifier without one has no log.
 
     Raises:
         UsageError: there is no such key (usage.unknown).
@@ -164,23 +156,34 @@ def _identifiers(
             keys[record.identifier].append(record.id)
     stolen = {record.id for record in affected}
     stolen.update(record.id for record in inventory if record.state in SUSPECT)
-    return tuple(
-        _identifier(aid, keys[aid], stolen, standings.get(aid, _NOT_BEGUN)) for aid in sorted(keys)
-    )
+    return tuple(_identifier(aid, keys[aid], stolen, standings.get(aid)) for aid in sorted(keys))
 
 
 def _identifier(
-    aid: str, keys: Sequence[str], stolen: set[str], standing: Standing
+    aid: str, keys: Sequence[str], stolen: set[str], standing: Standing | None
 ) -> IdentifierImpact:
+    if standing is None:
+        return IdentifierImpact(
+            aid=aid,
+            current=(),
+            next=(),
+            past=tuple(keys),
+            thief_can_sign=False,
+            thief_can_rotate=False,
+        )
     return IdentifierImpact(
         aid=aid,
         current=tuple(key for key in keys if key in standing.current),
         next=tuple(key for key in keys if key in standing.next),
         past=tuple(key for key in keys if key not in (*standing.current, *standing.next)),
-        thief_can_sign=standing.can_sign(_places(standing.current, stolen)),
-        thief_can_rotate=standing.can_rotate(_places(standing.next, stolen)),
+        thief_can_sign=_reached(standing.current, stolen, standing.can_sign),
+        thief_can_rotate=_reached(standing.next, stolen, standing.can_rotate),
     )
 
 
-def _places(keys: Sequence[str], stolen: set[str]) -> frozenset[int]:
-    return frozenset(place for place, key in enumerate(keys) if key in stolen)
+def _reached(
+    keys: Sequence[str], stolen: set[str], enough: Callable[[frozenset[int]], bool]
+) -> bool:
+    places = frozenset(place for place, key in enumerate(keys) if key in stolen)
+    # An abandoned identifier has a threshold of 0 over no keys, which nobody can use.
+    return bool(places) and enough(places)
