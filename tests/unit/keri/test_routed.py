@@ -13,6 +13,7 @@ from keystead.keri.routed import (
     ROLES,
     SCHEMES,
     EndRole,
+    KeyCompromise,
     KeyStateNotice,
     Location,
     Record,
@@ -43,6 +44,8 @@ END: dict[str, Any] = {"cid": CID, "role": "watcher", "eid": EID}
 # Fields of a key state that have a type, beside those that name it.
 TYPED = ("p", "f", "dt", "et", "k", "n", "bt", "b", "c", "ee", "di")
 LOC: dict[str, Any] = {"eid": EID, "scheme": "http", "url": "http://localhost:1/x"}
+LOST = KeyPair("lost").key
+COMPROMISE: dict[str, Any] = {"i": CID, "k": LOST.text, "s": "a", "r": "stolen laptop"}
 WATCHED: dict[str, Any] = {"cid": CID, "oid": OID, "oobi": "http://localhost:1/oobi"}
 STATEMENTS: list[tuple[str, dict[str, Any], Statement, Aid, tuple[str, ...]]] = [
     # route, attributes, statement, who must sign, key of the record
@@ -88,6 +91,13 @@ STATEMENTS: list[tuple[str, dict[str, Any], Statement, Aid, tuple[str, ...]]] = 
         Watched(CID, EID, OID, enabled=False, oobi=""),
         CID,
         ("watched", CID, EID, OID),
+    ),
+    (
+        "/keystead/key/compromise",
+        COMPROMISE,
+        KeyCompromise(CID, LOST, 10, "stolen laptop"),
+        CID,
+        ("compromise", CID, LOST.text),
     ),
 ]
 
@@ -191,6 +201,19 @@ def _without(attributes: dict[str, Any], label: str) -> dict[str, Any]:
         (f"/watcher/{EID}/add", WATCHED | {"oobi": 1}, ErrorCode.VALUE),
         (f"/watcher/{EID}/add", WATCHED | {"oobi": "x" * 2049}, ErrorCode.LIMIT),
         (f"/watcher/{EID}/add", WATCHED | {"x": ""}, ErrorCode.FIELDS),
+        *(
+            ("/keystead/key/compromise", _without(COMPROMISE, label), ErrorCode.FIELDS)
+            for label in COMPROMISE
+        ),
+        *(
+            ("/keystead/key/compromise", COMPROMISE | {label: 1}, ErrorCode.VALUE)
+            for label in COMPROMISE
+        ),
+        ("/keystead/key/compromise", COMPROMISE | {"i": "nobody"}, ErrorCode.VALUE),
+        ("/keystead/key/compromise", COMPROMISE | {"k": DIGEST}, ErrorCode.VALUE),
+        ("/keystead/key/compromise", COMPROMISE | {"s": "0A"}, ErrorCode.VALUE),
+        ("/keystead/key/compromise", COMPROMISE | {"r": "x" * 2049}, ErrorCode.LIMIT),
+        ("/keystead/key/compromise", COMPROMISE | {"x": ""}, ErrorCode.FIELDS),
     ],
 )
 def test_malformed_attributes_are_refused(

@@ -10,9 +10,10 @@ from keystead.cesr.groups import Group, LastSignatureGroup, SignatureGroup
 from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import digest
 from keystead.errors import ErrorCode
+from keystead.keri import build
 from keystead.keri.escrow import Missing, WaitingMessage, Want
 from keystead.keri.messages import Query
-from keystead.keri.routed import EndRole, Location, Statement, state_fields
+from keystead.keri.routed import EndRole, KeyCompromise, Location, Statement, state_fields
 from keystead.keri.seals import DigestSeal, EventSeal, field_of
 from keystead.keri.verdicts import (
     Accepted,
@@ -30,12 +31,16 @@ from support.logs import (
     Node,
     attached,
     code_of,
+    controlled,
     coupled,
     endorsed,
     group,
     missing_of,
+    plan,
     routed,
+    signatures,
     signed_by_last,
+    state_after,
 )
 
 ENDPOINT = witness("endpoint")
@@ -386,6 +391,127 @@ def test_notice_of_a_state_behind_a_rotation_agrees() -> None:
     node.accept(author.incept().raw, author.rotate().raw, author.interact().raw)
     raw = _notice(author, f="9", kt=["2/4", "1/2"])
     assert isinstance(node.feed(attached(raw, coupled(ENDPOINT, raw))), Recorded)
+
+
+# Notices of a compromise.
+
+
+def _lost(
+    author: Author, generation: int, first_sn: int, *, place: int = 0, stamp: str = STAMP
+) -> bytes:
+    key = author.pairs(generation)[place].key
+    attributes = {"i": author.aid, "k": key.text, "s": f"{first_sn:x}", "r": "stolen"}
+    return routed("rpy", r="/keystead/key/compromise", a=attributes, dt=stamp)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("first_sn", [0, 1, 2])
+def test_compromise_is_told_by_later_keys(first_sn: int, *, last: bool) -> None:
+    """The keys that replaced a key tell from which of its events on it is compromised."""
+    node, (author, log) = Node(), _author()
+    node.accept(log, author.interact().raw, author.rotate().raw)
+    raw = _lost(author, 0, first_sn)
+    sign = signed_by_last if last else endorsed
+    verdict = node.feed(attached(raw, sign(author, raw)))
+    assert isinstance(verdict, Recorded)
+    assert verdict.record.signer_sn == 2
+    assert verdict.record.statement == KeyCompromise(
+        author.aid, author.pairs(0)[0].key, first_sn, "stolen"
+    )
+
+
+def test_compromise_is_not_told_by_the_compromised_key() -> None:
+    """Whoever stole a key can not speak about it, before and after it was replaced."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _lost(author, 0, 0)
+    stolen = attached(raw, endorsed(author, raw))
+    assert code_of(node.feed(stolen)) is ErrorCode.SIGNER
+    node.accept(author.rotate().raw)
+    assert code_of(node.feed(stolen)) is ErrorCode.SIGNER
+    assert not _statements(node)
+
+
+def test_compromise_is_not_told_by_keys_that_hold_the_key_still() -> None:
+    """A rotation that keeps the compromised key says nothing about it."""
+    kept, first, second, third = (KeyPair(name) for name in ("kept", "first", "second", "third"))
+    begun = build.incept(plan([kept, first], "1", [second, third], "1"))
+    state = state_after(begun, signatures(begun, [kept, first]))
+    event = build.rotate(state, plan([second, kept], "1", [third], "1"))
+    node = Node()
+    node.accept(
+        attached(begun.raw, controlled(*signatures(begun, [kept, first]))),
+        attached(event.raw, controlled(*signatures(event, [second, kept]))),
+    )
+    attributes = {"i": state.aid, "k": kept.key.text, "s": "0", "r": ""}
+    raw = routed("rpy", r="/keystead/key/compromise", a=attributes)
+    signed = SignatureGroup(state.aid, 1, event.said, (second.indexed(raw, 0, 0),))
+    endorsement = group(GroupKind.SIGNATURE_GROUPS, signed)
+    assert code_of(node.feed(attached(raw, endorsement))) is ErrorCode.SIGNER
+
+
+def test_compromise_is_not_told_by_earlier_keys() -> None:
+    """Whoever stole old keys can not speak about newer ones."""
+    node, (author, log) = Node(), _author()
+    old = author.fork()
+    node.accept(log, author.rotate().raw, author.rotate().raw)
+    raw = _lost(author, 1, 1)
+    assert code_of(node.feed(attached(raw, endorsed(old, raw)))) is ErrorCode.SIGNER
+
+
+@pytest.mark.parametrize(("generation", "first_sn"), [(0, 2), (1, 0), (7, 0), (7, 1)])
+def test_compromise_of_a_key_that_did_not_sign_there_is_refused(
+    generation: int, first_sn: int
+) -> None:
+    """A notice names a key of the log, and a place where that key could sign, or the next."""
+    node, (author, log) = Node(), _author()
+    node.accept(log, author.rotate().raw, author.rotate().raw)
+    raw = _lost(author, generation, first_sn)
+    assert code_of(node.feed(attached(raw, endorsed(author, raw)))) is ErrorCode.KEY_STATE
+
+
+def test_fixed_key_has_no_later_keys_to_tell_of_its_compromise() -> None:
+    """A non-transferable identifier can not tell that its key is compromised."""
+    attributes = {"i": ENDPOINT.aid, "k": ENDPOINT.key.text, "s": "0", "r": ""}
+    raw = routed("rpy", r="/keystead/key/compromise", a=attributes)
+    assert code_of(Node().feed(attached(raw, coupled(ENDPOINT, raw)))) is ErrorCode.SIGNER
+
+
+def test_compromise_needs_the_threshold_of_the_later_keys() -> None:
+    """A notice that too few of the later keys signed waits for the others."""
+    node, (author, log) = Node(), _author(keys=2)
+    node.accept(log, author.rotate().raw)
+    raw = _lost(author, 0, 0)
+    one, other = author.signatures(raw)
+    verdict = node.feed(attached(raw, _group(author, one, last=False)))
+    assert {missing.want for missing in missing_of(verdict)} == {Want.SIGNATURES}
+    assert isinstance(node.feed(attached(raw, _group(author, other, last=False))), Recorded)
+
+
+def test_compromise_waits_for_the_log() -> None:
+    """A notice that comes ahead of the rotation that ended the key waits for it."""
+    node, (author, log) = Node(), _author()
+    rotation = author.rotate().raw
+    raw = _lost(author, 0, 0)
+    assert isinstance(node.feed(attached(raw, endorsed(author, raw))), Waits)
+    node.accept(log)
+    assert isinstance(node.results(rotation)[1].verdict, Recorded)
+
+
+def test_compromise_told_by_later_keys_replaces_what_earlier_ones_told() -> None:
+    """Of two notices on one key that of the later keys counts, whatever their times."""
+    node, (author, log) = Node(), _author()
+    node.accept(log, author.rotate().raw)
+    early, old = _lost(author, 0, 0, stamp=LATE), author.fork()
+    assert isinstance(node.feed(attached(early, endorsed(old, early))), Recorded)
+    node.accept(author.rotate().raw)
+    late = _lost(author, 0, 1)
+    assert isinstance(node.feed(attached(late, endorsed(author, late))), Recorded)
+    stale = _lost(author, 0, 0, stamp="2027-01-02T03:04:05.000000+00:00")
+    assert code_of(node.feed(attached(stale, endorsed(old, stale)))) is ErrorCode.STALE
+    (statement,) = _statements(node)
+    assert isinstance(statement, KeyCompromise)
+    assert statement.first_sn == 1
 
 
 # Bounds on what is kept.
