@@ -5,7 +5,6 @@ Nothing here depends on whether the key is marked as compromised, so that an own
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
 
 import msgspec
 
