@@ -1,7 +1,10 @@
 """What every `EventStore` promises. A new store is one more entry in `_STORES`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import msgspec
@@ -29,20 +32,37 @@ from keystead.keri.seals import EventSeal
 from keystead.keri.verdicts import Accepted, Duplicate, Duplicitous, Recorded, Rejected
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports import Append, Decision, EventStore, Extend, KelReader, Outcome
+from keystead.stores.database import Database
 from keystead.stores.memory import MemoryStore
+from keystead.stores.sqlite import SqliteStore
 from keystead.testing.authoring import Author, KeyPair, Signed, witness
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SEEN_AT = "2026-01-02T03:04:05.000000+00:00"
-_STORES: dict[str, Callable[[Limits], EventStore]] = {
-    "memory": MemoryStore,
+
+
+@contextmanager
+def _in_database(limits: Limits) -> Iterator[EventStore]:
+    """Make a store in a database of its own."""
+    with TemporaryDirectory() as folder:
+        database = Database.create(Path(folder) / "store.db")
+        try:
+            yield SqliteStore(database, limits)
+        finally:
+            database.close()
+
+
+_STORES: dict[str, Callable[[Limits], AbstractContextManager[EventStore]]] = {
+    "memory": lambda limits: nullcontext(MemoryStore(limits)),
+    "sqlite": _in_database,
 }
 
 
 @pytest.fixture(name="make_store", params=sorted(_STORES))
-def _make_store(request: pytest.FixtureRequest) -> Callable[[Limits], EventStore]:
-    """Return what makes an empty store with given limits."""
-    return _STORES[request.param]
+def _make_store(request: pytest.FixtureRequest) -> Iterator[Callable[[Limits], EventStore]]:
+    """Give what makes an empty store with given limits."""
+    with ExitStack() as stores:
+        yield lambda limits: stores.enter_context(_STORES[request.param](limits))
 
 
 @pytest.fixture(name="store")

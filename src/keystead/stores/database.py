@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from os import W_OK, access, statvfs
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from keystead.errors import ErrorCode, StoreError, UsageError
@@ -39,7 +40,8 @@ _CODES = {
 class Database:
     """One SQLite file: WAL, `synchronous=FULL`, private to one user.
 
-    Use the connection only inside `transaction` or `snapshot`: there errors become StoreError.
+    Use the connection only inside `transaction` or `snapshot`, or through `rows`: there errors
+    become StoreError.
 
     Attributes:
         path: the file.
@@ -146,6 +148,15 @@ class Database:
                 if not nested:
                     self._reading = False
                     self._end_reading()
+
+    def rows(self, query: str, *values: object) -> list[Any]:
+        """Return the rows that one query gives, of one moment.
+
+        Raises:
+            StoreError: as `snapshot`.
+        """
+        with self._faults():
+            return self.connection.execute(query, values).fetchall()
 
     def scrub(self) -> None:
         """Leave no copy of what was deleted: not in the log of writes, nor in older copies.

@@ -10,6 +10,7 @@ from keystead.keri.escrow import (
     Held,
     HeldKey,
     MissingKey,
+    Waiting,
     WaitingMessage,
     WaitingReceipts,
 )
@@ -103,7 +104,7 @@ class Escrow:
             self.entries[key] = held
             for missing in held.missing:
                 self._by_missing.setdefault(missing.key, {})[key] = None
-            share.add(key, size, verified=_is_verified(held))
+            share.add(key, size, verified=is_verified(held.waiting))
             self._bytes += size
             self._weigh(owner, share)
             evicted += self._make_room(owner, share)
@@ -177,8 +178,9 @@ def _share_of(held: Held) -> _ShareKey:
     return isinstance(held.waiting, WaitingMessage), held.waiting.log
 
 
-def _is_verified(held: Held) -> bool:
-    match held.waiting:
+def is_verified(waiting: Waiting) -> bool:
+    """Tell whether something that waits has signatures that verified."""
+    match waiting:
         case SignedEvent(proofs=proofs):
             return bool(proofs)
         case WaitingMessage(proven=proven):

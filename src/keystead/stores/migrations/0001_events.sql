@@ -4,7 +4,7 @@
 -- only by new rows (event, receipt, duplicity), by a later statement (statement), or when it is
 -- settled (held). Derived is what can be computed of evidence alone; it is dropped and made anew by
 -- `fsck.rebuild`. Numbers that may be larger than 63 bits are hex text. A checksum is SHA-256 over
--- the rest of its row; that of an event also over the checksum of the event before.
+-- what never changes in the rest of its row, in the order of columns.
 
 -- Evidence: accepted events in the order in which they were first seen.
 CREATE TABLE event (
@@ -16,7 +16,6 @@ CREATE TABLE event (
     first_seen_at TEXT NOT NULL,
     source_sn INTEGER,                  -- the delegator's event that seals it
     source_said TEXT,
-    supersedes INTEGER NOT NULL,        -- it cut the trunk at its place
     checksum BLOB NOT NULL,
     UNIQUE (aid, first_seen_number)
 ) STRICT;
@@ -61,7 +60,6 @@ CREATE TABLE statement (
     number INTEGER PRIMARY KEY,         -- order of first arrival
     aid TEXT NOT NULL,                  -- the first identifier that it speaks of
     key TEXT NOT NULL,                  -- all that a later one must agree in, as JSON
-    signer TEXT NOT NULL,
     signer_sn INTEGER,
     raw BLOB NOT NULL,
     proofs BLOB NOT NULL,
@@ -89,7 +87,6 @@ CREATE TABLE held (
     UNIQUE (log, key)
 ) STRICT;
 
--- Evidence or derived: nothing but an order to make room in.
 CREATE INDEX held_order ON held (log, message, verified, placed);
 
 CREATE INDEX held_since ON held (since);
@@ -98,7 +95,6 @@ CREATE INDEX held_since ON held (since);
 CREATE TABLE log (
     aid TEXT PRIMARY KEY,
     events INTEGER NOT NULL,
-    receipts INTEGER NOT NULL,
     duplicities INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -112,6 +108,8 @@ CREATE TABLE place (
     message_type TEXT NOT NULL,
     established INTEGER NOT NULL,       -- first-seen number of the event that set the keys
     trunk INTEGER NOT NULL,             -- it was not superseded
+    receipts INTEGER NOT NULL,          -- rows with later signatures over it
+    checksum BLOB NOT NULL,             -- of all but the two before
     PRIMARY KEY (aid, first_seen_number),
     UNIQUE (aid, said),
     FOREIGN KEY (aid, first_seen_number) REFERENCES event (aid, first_seen_number)
@@ -124,6 +122,7 @@ CREATE TABLE establishment (
     aid TEXT NOT NULL,
     first_seen_number INTEGER NOT NULL,
     state BLOB NOT NULL,                -- MessagePack
+    checksum BLOB NOT NULL,
     PRIMARY KEY (aid, first_seen_number),
     FOREIGN KEY (aid, first_seen_number) REFERENCES event (aid, first_seen_number)
 ) STRICT, WITHOUT ROWID;
@@ -162,5 +161,12 @@ CREATE TABLE held_share (
     message INTEGER NOT NULL,
     entries INTEGER NOT NULL,
     size INTEGER NOT NULL,
+    large INTEGER,                      -- order in which they began to take more than their part
     PRIMARY KEY (log, message)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX held_share_entries ON held_share (entries);
+
+CREATE INDEX held_share_size ON held_share (size);
+
+CREATE INDEX held_share_large ON held_share (large);
