@@ -219,8 +219,8 @@ def test_word_list_is_the_published_one() -> None:
 
 def test_generated_passphrases() -> None:
     """Each has six words of the list, is strong enough, and comes once."""
-    made = {generate_passphrase() for _ in range(200)}
-    assert len(made) == 200
+    made = {generate_passphrase() for _ in range(60)}
+    assert len(made) == 60
     known = set(WORDS[1:])
     for text in made:
         words = text.split(" ")
@@ -228,8 +228,8 @@ def test_generated_passphrases() -> None:
         assert known.issuperset(words)
         assert normalized(text) == text.encode()
         check_strength(text)
-    # Words behind "l" are half of the list: the choice is from all of it.
-    assert 400 < sum(word > "l" for text in made for word in text.split(" ")) < 800
+    # Words behind "m" are half of the list: the choice is from all of it.
+    assert 110 < sum(word > "m" for text in made for word in text.split(" ")) < 250
 
 
 def test_a_draw_that_looks_weak_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +311,7 @@ def test_advice_is_given() -> None:
         "kJ8#mQz!2vXp9LwT4&r",
         "grüße aus der küche am montag",
         "漢字と仮名を交ぜて書いた文は安全な合言葉になる",
-        "kJ8#mQz!2vXp9LwT4&r" * 60,
+        "kJ8#mQz!2vXp9LwT4&r" * 50,
     ],
 )
 def test_strong_passphrases_are_accepted(text: str) -> None:
