@@ -141,17 +141,17 @@ class Server:
         """Serve until it is time to lock."""
         signal.signal(signal.SIGTERM, lambda *_: self._lock())
         self._selector.register(self._listener, selectors.EVENT_READ)
-        while self._open and not self._must_lock():
+        while not self._must_lock():
             for key, _ in self._selector.select(_TICK):
                 if key.fileobj is self._listener:
                     self._welcome()
-                elif self._open and not self._must_lock():
+                elif not self._must_lock():
                     self._serve_one(key.fileobj)  # type: ignore[arg-type] # only sockets here
 
     def _must_lock(self) -> bool:
-        """Tell whether nobody used it for too long, or the machine slept."""
+        """Tell whether it was told to, nobody used it for too long, or the machine slept."""
         slept = _drift() - self._drift > _ASLEEP
-        return slept or time.monotonic() - self._last_use > self._idle
+        return not self._open or slept or time.monotonic() - self._last_use > self._idle
 
     def _lock(self) -> None:
         self._open = False
@@ -210,9 +210,7 @@ _METHODS: Final[dict[type, Callable[[LocalVault, Any], Any]]] = {
     protocol.Tag: lambda vault, one: vault.tag(one.kind, one.text),
     protocol.NewSeed: lambda vault, one: vault.new_seed(one.record_id, one.generation),
     protocol.PublicKeys: lambda vault, one: vault.public_keys(one.sources),
-    protocol.ProvePossession: lambda vault, one: vault.prove_possession(
-        one.source, one.public_key
-    ),
+    protocol.ProvePossession: lambda vault, one: vault.prove_possession(one.source, one.public_key),
     protocol.SignEvent: lambda vault, one: vault.sign_event(
         one.raw, one.keys, audit_count=one.audit_count, audit_head=one.audit_head
     ),

@@ -84,7 +84,7 @@ class RemoteVault:
 
     def latest_mark(self) -> Mark | None:
         """Return the mark that was made last."""
-        return self._ask(protocol.LatestMark(), Mark | None)  # type: ignore[arg-type] # a union
+        return self._ask(protocol.LatestMark(), Optional[Mark])  # type: ignore[arg-type] # a union
 
     def set_mark(self, mark: Mark) -> None:
         """Replace the mark of an identifier."""
@@ -137,4 +137,4 @@ def _ask(connection: socket.socket, request: protocol.Request, kind: type[T] | N
     answer = protocol.ANSWERS.decode(data)
     if answer.failure is not None:
         raise answer.failure.error()
-    return msgspec.msgpack.decode(answer.result, type=kind)  # type: ignore[return-value] # None too
+    return msgspec.msgpack.decode(answer.result, type=kind)

@@ -188,10 +188,12 @@ def _is_event(payload: bytes) -> bool:
     """Tell whether somebody could take a signature over `payload` for one over a key event."""
     if payload.startswith(_EVENT_START):
         return payload[_TYPE] not in _STATEMENT_TYPES
-    return b"KERI" in payload[:_TYPE.stop]
+    return b"KERI" in payload[: _TYPE.stop]
 
 
 # Where the type of a JSON message stands, behind the version string; and the types that a wallet
 # may sign as statements: routed messages, which change no log.
 _TYPE: Final = slice(25, 34)
-_STATEMENT_TYPES: Final = frozenset(b'"t":"' + kind + b'"' for kind in (b"rpy", b"exn", b"qry", b"pro"))
+_STATEMENT_TYPES: Final = frozenset(
+    b'"t":"' + kind + b'"' for kind in (b"rpy", b"exn", b"qry", b"pro")
+)

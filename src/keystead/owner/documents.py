@@ -115,11 +115,14 @@ def write_signature(signature: DocumentSignature) -> bytes:
     Raises:
         UsageError: what `read_signature` would refuse (usage.argument).
     """
-    signed = signature.signed
+    signed, kind = signature.signed, GroupKind.RECEIPT_COUPLES
     if isinstance(signed, SignatureGroup):
         ordered = tuple(sorted(signed.signatures, key=_index))
-        signed = msgspec.structs.replace(signed, signatures=ordered)
-    data = _write(DocumentSignature(signature.digest, signed))
+        signed, kind = (
+            msgspec.structs.replace(signed, signatures=ordered),
+            GroupKind.SIGNATURE_GROUPS,
+        )
+    data = signature.digest.encode() + write_groups([Group(kind, (signed,))]) + b"\n"
     try:
         read_signature(data)
     except DecodeError as error:
@@ -139,7 +142,8 @@ def read_signature(data: bytes, limits: Limits = DEFAULT_LIMITS) -> DocumentSign
         DecodeError: no bytes (decode.empty), too many bytes or signatures (decode.limit), no
             line feed at the end (decode.truncated), an unknown code (decode.unknown_code), other
             characters than those of CESR text (decode.encoding), other elements than those of a
-            signature (decode.group), or another spelling of them (decode.not_canonical).
+            signature (decode.group), or signatures in another order or code than a writer's
+            (decode.not_canonical).
     """
     if not data:
         raise DecodeError(ErrorCode.EMPTY, "the signature file is empty")
@@ -153,13 +157,8 @@ def read_signature(data: bytes, limits: Limits = DEFAULT_LIMITS) -> DocumentSign
     digest, end = primitives.read_text(line)
     if digest.code not in _HASHES:
         raise DecodeError(ErrorCode.GROUP, "the signature file does not start with a known digest")
-    if len(line) % 4:
-        raise DecodeError(ErrorCode.BAD_ENCODING, "the signature file is no CESR text")
     framed = groups.read_framed(base64.decode(line[end:]), limits)
-    signature = DocumentSignature(Digest(digest.text), _read_signed(framed, limits))
-    if _write(signature) != data:
-        raise DecodeError(ErrorCode.NOT_CANONICAL, "the signature file has an unusual spelling")
-    return signature
+    return DocumentSignature(Digest(digest.text), _read_signed(framed, limits))
 
 
 def _read_signed(framed: tuple[Group, ...], limits: Limits) -> SignatureGroup | ReceiptCouple:
@@ -195,13 +194,6 @@ def _check_signatures(signatures: tuple[IndexedSignature, ...], limits: Limits) 
             raise DecodeError(ErrorCode.GROUP, f"code {one.code} is no signature")
         if one != indexed.make(one.suite, one.raw, one.index, ondex=None):
             raise DecodeError(ErrorCode.NOT_CANONICAL, f"a signature of the code {one.code}")
-
-
-def _write(signature: DocumentSignature) -> bytes:
-    kind = GroupKind.SIGNATURE_GROUPS
-    if isinstance(signature.signed, ReceiptCouple):
-        kind = GroupKind.RECEIPT_COUPLES
-    return signature.digest.encode() + write_groups([Group(kind, (signature.signed,))]) + b"\n"
 
 
 def _index(signature: IndexedSignature) -> int:

@@ -162,7 +162,13 @@ class Batch:
         return self._count + len(self._changes) + 1
 
     def put(
-        self, kind: str, record_id: str, value: Any, note: Note, *, tag: str = ""  # noqa: ANN401 - any record
+        self,
+        kind: str,
+        record_id: str,
+        value: Any,  # noqa: ANN401 - any record
+        note: Note,
+        *,
+        tag: str = "",
     ) -> None:
         """Write a record; a `tag` lets it be found."""
         if kind == SECRET:

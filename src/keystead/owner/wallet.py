@@ -9,11 +9,10 @@ import msgspec
 from keystead.cesr.keys import Aid, Digest
 from keystead.custody.records import KeyRecord
 from keystead.errors import ErrorCode, KeystoreError, UsageError
-from keystead.keri.thresholds import Field
+from keystead.owner.records import Batch, Note, Records
 from keystead.ports.events import EventStore
 from keystead.ports.keys import SECRET, KeyUse, Sealed, Vault
 from keystead.ports.wallet import WalletStore
-from keystead.owner.records import Batch, Note, Records
 
 # Kinds of records.
 STATE: Final = "state"
@@ -65,8 +64,8 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
         establishments: establishment events so far, unapproved ones included.
         lines: where the keys come from that the latest establishment event commits to.
         slots: lines made so far.
-        threshold: for the own keys when they are exposed, beside reserve keys of others; None:
-            as the next threshold says.
+        threshold: for the own keys when they are exposed without the reserve keys of others, as
+            JSON; empty: as the next threshold says, or more than half.
         pending: an event that waits for the approval of the delegator.
         pending_signatures: its signatures, as CESR text.
     """
@@ -79,7 +78,7 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
     establishments: int = 1
     lines: tuple[Line, ...] = ()
     slots: int = 0
-    threshold: Field | None = None
+    threshold: str = ""
     pending: str = ""
     pending_signatures: tuple[str, ...] = ()
 

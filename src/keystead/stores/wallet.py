@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from keystead.errors import ErrorCode, StoreError
 from keystead.limits import DEFAULT_LIMITS, Limits
@@ -102,7 +103,7 @@ class SqliteWallet:
 
     def put(self, row: Row) -> None:
         """Insert or replace a record."""
-        query = "INSERT OR REPLACE INTO record (kind, id, generation, tag, data) VALUES (?, ?, ?, ?, ?)"
+        query = "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?)"
         self._run(query, row.kind, row.id, row.generation, row.tag, row.data)
 
     def delete(self, kind: str, record_id: str) -> None:
@@ -144,11 +145,12 @@ class SqliteWallet:
             row.hash,
         )
 
-    def _one(self, query: str, *values: object) -> tuple[object, ...] | None:
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         with self.database.snapshot() as connection:
-            return connection.execute(query, values).fetchone()
+            found: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
+            return found
 
-    def _all(self, query: str, *values: object) -> list[tuple[object, ...]]:
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self.database.snapshot() as connection:
             return connection.execute(query, values).fetchall()
 

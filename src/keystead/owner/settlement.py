@@ -1,0 +1,158 @@
+"""After a crash, a restore or a copy: the wallet's logs meet what was signed and published."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from keystead.cesr import body as bodies
+from keystead.cesr.keys import Aid
+from keystead.cesr.versions import Kind
+from keystead.errors import ErrorCode, KeystoreError
+from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
+from keystead.keri.keystate import AcceptedEvent, KeyState
+from keystead.keri.parsing import parse_key_event
+from keystead.limits import DEFAULT_LIMITS
+from keystead.owner import plans
+from keystead.owner.identifiers import (
+    accept,
+    carry_out,
+    current_places,
+    head_of,
+    put_outgoing,
+    sign,
+)
+from keystead.owner.records import Note
+from keystead.owner.wallet import IdentifierRecord, Wallet
+from keystead.ports.events import EventStore
+from keystead.ports.keys import Mark
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """What was done for one identifier.
+
+    Attributes:
+        name: of the identifier.
+        aid: the identifier.
+        sn: where its log stands now.
+        finished: the event was signed before a crash, and is on the log now.
+        adopted: events of the published log that the wallet did not have.
+    """
+
+    name: str
+    aid: Aid
+    sn: int
+    finished: bool = False
+    adopted: int = 0
+
+
+def settle(wallet: Wallet, record: IdentifierRecord) -> AcceptedEvent | None:
+    """Finish the event of an identifier that was signed when a crash came.
+
+    Returns:
+        The event, None if there was nothing to finish.
+
+    Raises:
+        KeystoreError: the wallet is behind (keystore.behind), or the keys are gone.
+    """
+    (mark,) = wallet.vault.marks([record.aid])
+    if mark is None or record.pending:
+        return None
+    state = wallet.events.key_state(record.aid)
+    if state is None or mark.sn != state.sn + 1:
+        return None
+    wallet.check_current()
+    event = parse(mark.raw)
+    with wallet.store.transaction():
+        return _finish(wallet, record, state, event, mark)
+
+
+def reconcile(
+    wallet: Wallet, name: str, published: EventStore, *, accept_duplicity: bool = False
+) -> Settled:
+    """Bring an identifier of a restored or copied wallet up to its published log.
+
+    Events that the wallet does not have are taken over; the keys that they commit to are derived
+    again, so control is back.
+
+    Args:
+        wallet: the wallet.
+        name: of the identifier.
+        published: verified logs from outside, as many as there are.
+        accept_duplicity: use the wallet although nobody knows whether it is the newest copy.
+
+    Raises:
+        KeystoreError: the published log is another branch, or has keys that this wallet cannot
+            derive (keystore.behind, keystore.gone); or there is no published log.
+    """
+    record = wallet.identifier(name)
+    adopted = 0
+    for event in published.events(record.aid):
+        adopted += _adopt(wallet, name, event)
+    state = wallet.events.key_state(record.aid)
+    if state is None:
+        raise KeystoreError(ErrorCode.BEHIND, f"the log of {record.name} is not here")
+    if published.key_state(record.aid) is None and not accept_duplicity:
+        what = f"the published log of {record.name} was not given"
+        raise KeystoreError(ErrorCode.BEHIND, what)
+    last = wallet.events.event(record.aid, state.sn)
+    if last is not None:
+        if not wallet.vault.known_here():
+            wallet.vault.adopt()
+        count, head = wallet.store.audit_head()
+        wallet.vault.set_mark(Mark(record.aid, state.sn, state.said, last.event.raw, count, head))
+    return Settled(record.name, record.aid, state.sn, adopted=adopted)
+
+
+def unreconciled(wallet: Wallet) -> Iterable[IdentifierRecord]:
+    """Give the identifiers that were not compared with their published logs on this machine."""
+    records = wallet.identifiers()
+    marks = wallet.vault.marks([record.aid for record in records])
+    return [record for record, mark in zip(records, marks, strict=True) if mark is None]
+
+
+def parse(raw: bytes) -> AnyKeyEvent:
+    """Read an event that was kept as bytes."""
+    return parse_key_event(bodies.decode(raw, Kind.JSON, DEFAULT_LIMITS), raw, DEFAULT_LIMITS)
+
+
+def _finish(
+    wallet: Wallet, record: IdentifierRecord, state: KeyState, event: AnyKeyEvent, mark: Mark
+) -> AcceptedEvent | None:
+    head = head_of(wallet)
+    note = Note("finish", "a crash came between signing and keeping", mark.said)
+    if isinstance(event, EstablishmentEvent):
+        plan = plans.retrace(wallet, record, state, event)
+        return carry_out(wallet, record, state, plan, note, head)
+    places = current_places(wallet, state)
+    batch = wallet.batch()
+    put_outgoing(wallet, batch, event, note)
+    batch.write()
+    return accept(wallet, event, sign(wallet, event, places, head))
+
+
+def _adopt(wallet: Wallet, name: str, published: AcceptedEvent) -> int:
+    """Take over one event of the published log; return how many events that were."""
+    event = published.event
+    record = wallet.identifier(name)
+    state = wallet.events.key_state(record.aid)
+    if state is not None and event.sn <= state.sn:
+        own = wallet.events.event(record.aid, event.sn)
+        if own is None or own.event.said != event.said:
+            what = f"event {event.sn} was published in another version than this wallet has"
+            hint = "one of two copies of the wallet was used: keep the other, and abandon this one"
+            raise KeystoreError(ErrorCode.BEHIND, what, hint=hint)
+        return 0
+    if state is None:
+        raise KeystoreError(ErrorCode.BEHIND, f"the log of {record.name} is not here")
+    note = Note("reconcile", "from the published log", event.said)
+    with wallet.store.transaction():
+        signatures = published.proofs.signatures
+        if isinstance(event, EstablishmentEvent):
+            plan = plans.retrace(wallet, record, state, event)
+            carry_out(wallet, record, state, plan, note, head_of(wallet), signatures)
+        else:
+            batch = wallet.batch()
+            put_outgoing(wallet, batch, event, note)
+            batch.write()
+            accept(wallet, event, signatures)
+    return 1
