@@ -50,7 +50,7 @@ SPELLED: list[tuple[str, KeyUri]] = [
     ),
 ]
 
-IN_TOKEN = "pkcs11:token=office;object=key;type=private?module-path=/m.so"
+PLAIN = "pkcs11:token=office;object=key;type=private?module-path=/m.so"
 HOSTILE = [
     "",
     "derived:",
@@ -75,32 +75,32 @@ HOSTILE = [
     "pkcs11:",
     "pkcs11:token=office",
     "pkcs11:object=key;token=office;type=private?module-path=/m.so",
-    IN_TOKEN.replace("office", ""),
-    IN_TOKEN.replace("office", "%6Ffice"),
-    IN_TOKEN.replace("office", "offi%c3%a9"),
-    IN_TOKEN.replace("office", "%FF"),
-    IN_TOKEN.replace("office", "%ED%A0%80"),
-    IN_TOKEN.replace("office", "%00"),
-    IN_TOKEN.replace("office", "a%0Ab"),
-    IN_TOKEN.replace("office", "a+b"),
-    IN_TOKEN.replace("office", "a b"),
-    IN_TOKEN.replace("office", "office%20"),
-    IN_TOKEN.replace("office", "a" * 33),
-    IN_TOKEN.replace("office", "%"),
-    IN_TOKEN.replace("office", "%4"),
-    IN_TOKEN.replace("office", "\ud800"),
-    IN_TOKEN.replace("key", "k" * 256),
-    IN_TOKEN.replace("/m.so", "m.so"),
-    IN_TOKEN.replace("/m.so", "%2Fm.so"),
-    IN_TOKEN.replace("/m.so", ""),
-    IN_TOKEN.replace("/m.so", "/" + "m" * 4095),
-    IN_TOKEN.replace("type=private", "type=public"),
-    IN_TOKEN.replace(";object", ";serial=;object"),
-    IN_TOKEN.replace(";object", ";serial=" + "1" * 17 + ";object"),
-    IN_TOKEN.replace(";object", ";serial=%C3%A9;object"),
-    IN_TOKEN.replace(";object", ";token=office;object"),
-    IN_TOKEN + "&module-name=x",
-    IN_TOKEN.upper(),
+    PLAIN.replace("office", ""),
+    PLAIN.replace("office", "%6Ffice"),
+    PLAIN.replace("office", "offi%c3%a9"),
+    PLAIN.replace("office", "%FF"),
+    PLAIN.replace("office", "%ED%A0%80"),
+    PLAIN.replace("office", "%00"),
+    PLAIN.replace("office", "a%0Ab"),
+    PLAIN.replace("office", "a+b"),
+    PLAIN.replace("office", "a b"),
+    PLAIN.replace("office", "office%20"),
+    PLAIN.replace("office", "a" * 33),
+    PLAIN.replace("office", "%"),
+    PLAIN.replace("office", "%4"),
+    PLAIN.replace("office", "\ud800"),
+    PLAIN.replace("key", "k" * 256),
+    PLAIN.replace("/m.so", "m.so"),
+    PLAIN.replace("/m.so", "%2Fm.so"),
+    PLAIN.replace("/m.so", ""),
+    PLAIN.replace("/m.so", "/" + "m" * 4095),
+    PLAIN.replace("type=private", "type=public"),
+    PLAIN.replace(";object", ";serial=;object"),
+    PLAIN.replace(";object", ";serial=" + "1" * 17 + ";object"),
+    PLAIN.replace(";object", ";serial=%C3%A9;object"),
+    PLAIN.replace(";object", ";token=office;object"),
+    PLAIN + "&module-name=x",
+    PLAIN.upper(),
 ]
 
 
@@ -125,7 +125,7 @@ def test_what_is_written_is_read_back(uri: KeyUri) -> None:
         )
     )
 )
-@example(text=IN_TOKEN)
+@example(text=PLAIN)
 def test_what_is_read_has_one_spelling(text: str) -> None:
     """Any text is refused with usage.argument, or is the one spelling of what it says."""
     uri, refused = None, None
@@ -147,10 +147,10 @@ def test_odd_texts_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        IN_TOKEN + "&pin-value=hunter2",
-        IN_TOKEN + "&pin-source=file:hunter2",
-        IN_TOKEN + "&PIN-VALUE=hunter2",
-        IN_TOKEN.replace("?", "?pin-value=hunter2&"),
+        PLAIN + "&pin-value=hunter2",
+        PLAIN + "&pin-source=file:hunter2",
+        PLAIN + "&PIN-VALUE=hunter2",
+        PLAIN.replace("?", "?pin-value=hunter2&"),
         "pkcs11:token=office;pin-value=hunter2",
     ],
 )
@@ -162,7 +162,7 @@ def test_pins_are_refused_and_not_repeated(text: str) -> None:
     assert "hunter2" not in f"{caught.value!r} {caught.value.hint} {caught.value.fields}"
 
 
-@pytest.mark.parametrize("text", ["hunter2", "pkcs11:hunter2", IN_TOKEN + "&pin=hunter2"])
+@pytest.mark.parametrize("text", ["hunter2", "pkcs11:hunter2", PLAIN + "&pin=hunter2"])
 def test_refusals_do_not_repeat_the_text(text: str) -> None:
     """A text that was refused may hold a secret, so no part of it is in the error."""
     with pytest.raises(UsageError) as caught:
