@@ -133,11 +133,9 @@ def put_moved(
     return moved
 
 
-def is_usable(key: KeyRecord | None) -> bool:
-    """Tell whether the private half is here and not given up."""
-    if key is None or not key.uri:
-        return False
-    return key.state not in GONE and key.state not in (State.COMPROMISED, State.SUSPENDED)
+def is_here(key: KeyRecord | None) -> bool:
+    """Tell whether the private half of a key is here."""
+    return key is not None and bool(key.uri) and key.state not in GONE
 
 
 def new_lines(lines: Sequence[Line], slots: int, count: int, like: Line) -> tuple[list[Line], int]:

@@ -26,7 +26,7 @@ from keystead.keri.events import (
 from keystead.keri.keystate import KeyState
 from keystead.keri.seals import Seal
 from keystead.keri.thresholds import Field, Threshold, parse
-from keystead.owner.keys import Made, Subject, is_usable, make_keys, new_lines
+from keystead.owner.keys import Made, Subject, is_here, make_keys, new_lines
 from keystead.owner.wallet import IdentifierRecord, Line, Wallet
 from keystead.suites import Suite
 
@@ -173,7 +173,9 @@ def rotation(wallet: Wallet, record: IdentifierRecord, state: KeyState, change: 
     check_next_threshold(last.next_threshold, exposed)
     lines, slots = _following(record, change)
     subject = Subject(record.epoch, record.number)
-    made = () if change.last else tuple(make_keys(wallet, subject, lines, record.establishments + 1))
+    made = (
+        () if change.last else tuple(make_keys(wallet, subject, lines, record.establishments + 1))
+    )
     reserve = () if change.last else others if change.reserve is None else change.reserve
     committed = [*(one.digest for one in made), *reserve]
     own, whole = len(exposed), len(last.next_key_digests)
@@ -235,7 +237,7 @@ def expose(wallet: Wallet, state: KeyState) -> tuple[tuple[Place, ...], tuple[Di
         key = wallet.key(digest)
         if key is None or not key.uri:
             others.append(digest)
-        elif is_usable(key):
+        elif is_here(key):  # a compromised one too: the way out is a rotation, and then another
             exposed.append(Place(key, len(exposed), ondex))
     return tuple(exposed), tuple(others)
 

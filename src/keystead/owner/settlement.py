@@ -1,26 +1,19 @@
 """After a crash, a restore or a copy: the wallet's logs meet what was signed and published."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from keystead.cesr import body as bodies
-from keystead.cesr.keys import Aid
+from keystead.cesr.keys import Aid, Said
 from keystead.cesr.versions import Kind
-from keystead.errors import ErrorCode, KeystoreError
+from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.parsing import parse_key_event
 from keystead.limits import DEFAULT_LIMITS
 from keystead.owner import plans
-from keystead.owner.identifiers import (
-    accept,
-    carry_out,
-    current_places,
-    head_of,
-    put_outgoing,
-    sign,
-)
+from keystead.owner.events import accept, carry_out, head_of, put_interaction, put_outgoing
 from keystead.owner.records import Note
 from keystead.owner.wallet import IdentifierRecord, Wallet
 from keystead.ports.events import EventStore
@@ -45,25 +38,58 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     adopted: int = 0
 
 
-def settle(wallet: Wallet, record: IdentifierRecord) -> AcceptedEvent | None:
-    """Finish the event of an identifier that was signed when a crash came.
+def settled(
+    wallet: Wallet, name: str, wanted: Callable[[IdentifierRecord, KeyState], Said]
+) -> tuple[IdentifierRecord, KeyState]:
+    """Return an identifier and where its log stands, with nothing left from a crash.
 
-    Returns:
-        The event, None if there was nothing to finish.
+    An event that was signed when a crash came is finished first, inside the same transaction;
+    unless it is the very event that is wanted now, which is then made again, byte for byte.
+
+    Args:
+        wallet: whose.
+        name: of the identifier.
+        wanted: digest of the event that the caller would make from here.
+
+    Raises:
+        UsageError: there is no such identifier (usage.unknown).
+        KeystoreError: it waits for its delegator (keystore.state), or its log here ends before
+            what was signed (keystore.behind).
+        StoreError: its log is not here (store.corrupt).
+    """
+    record = wallet.identifier(name)
+    if record.pending:
+        what = f"{record.name} waits for its delegator"
+        hint = f"send it with: keystead delegation request {record.name}"
+        raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
+    state = _state(wallet, record)
+    (mark,) = wallet.vault.marks([record.aid])
+    if mark is None or mark.sn < state.sn or (mark.sn, mark.said) == (state.sn, state.said):
+        return record, state
+    if mark.sn != state.sn + 1:
+        what = f"the wallet's log of {record.name} ends before event {mark.sn}, which was signed"
+        raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid, sn=mark.sn)
+    if wanted(record, state) != mark.said:
+        finish(wallet, record, state, mark)
+        record = wallet.identifier(name)
+        state = _state(wallet, record)
+    return record, state
+
+
+def settle(wallet: Wallet, record: IdentifierRecord) -> bool:
+    """Finish the event of an identifier that was signed when a crash came, if there is one.
 
     Raises:
         KeystoreError: the wallet is behind (keystore.behind), or the keys are gone.
     """
     (mark,) = wallet.vault.marks([record.aid])
-    if mark is None or record.pending:
-        return None
     state = wallet.events.key_state(record.aid)
-    if state is None or mark.sn != state.sn + 1:
-        return None
-    wallet.check_current()
-    event = parse(mark.raw)
+    if mark is None or record.pending or state is None or mark.sn != state.sn + 1:
+        return False
     with wallet.store.transaction():
-        return _finish(wallet, record, state, event, mark)
+        wallet.check_current()
+        finish(wallet, record, state, mark)
+    return True
 
 
 def reconcile(
@@ -115,19 +141,22 @@ def parse(raw: bytes) -> AnyKeyEvent:
     return parse_key_event(bodies.decode(raw, Kind.JSON, DEFAULT_LIMITS), raw, DEFAULT_LIMITS)
 
 
-def _finish(
-    wallet: Wallet, record: IdentifierRecord, state: KeyState, event: AnyKeyEvent, mark: Mark
-) -> AcceptedEvent | None:
-    head = head_of(wallet)
+def finish(wallet: Wallet, record: IdentifierRecord, state: KeyState, mark: Mark) -> None:
+    """Sign the event of a mark again and put it on the log, inside a transaction."""
+    head, event = head_of(wallet), parse(mark.raw)
     note = Note("finish", "a crash came between signing and keeping", mark.said)
     if isinstance(event, EstablishmentEvent):
         plan = plans.retrace(wallet, record, state, event)
-        return carry_out(wallet, record, state, plan, note, head)
-    places = current_places(wallet, state)
-    batch = wallet.batch()
-    put_outgoing(wallet, batch, event, note)
-    batch.write()
-    return accept(wallet, event, sign(wallet, event, places, head))
+        carry_out(wallet, record, state, plan, note, head)
+    else:
+        put_interaction(wallet, state, event, note, head)
+
+
+def _state(wallet: Wallet, record: IdentifierRecord) -> KeyState:
+    state = wallet.events.key_state(record.aid)
+    if state is None:
+        raise StoreError(ErrorCode.STORE_CORRUPT, f"the log of {record.name} is not here")
+    return state
 
 
 def _adopt(wallet: Wallet, name: str, published: AcceptedEvent) -> int:

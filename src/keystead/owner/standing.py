@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from enum import StrEnum
+from typing import assert_never
 
 import msgspec
 
@@ -305,6 +306,8 @@ def _of_standing(verdict: Verdict) -> str:
             return f"the log of {aid} is not known here"
         case Standing.INVALID:
             return _FAULTS[verdict.fault or ErrorCode.SIGNATURE]
+        case _:
+            assert_never(verdict.standing)
 
 
 def _remarks(verdict: Verdict) -> Iterator[str]:
@@ -343,3 +346,5 @@ def _on_exposure(verdict: Verdict) -> Iterator[str]:
             yield f"event {at} anchors the document, but somebody else may have signed that too"
         case Exposure.NOT_ANCHORED:
             yield "no event anchors the document, so somebody else may have signed it"
+        case _:
+            assert_never(verdict.exposure)
