@@ -142,9 +142,9 @@ def token_signer(uri: TokenUri, suite: Suite, pin: bytes, *, make: bool) -> Toke
             (keystore.mechanism).
     """
     if suite not in _CURVES:
-        raise KeystoreError(ErrorCode.MECHANISM, f"no token can make {suite.value} keys here")
+        raise KeystoreError(ErrorCode.MECHANISM, f"Keystead uses no {suite.value} keys in tokens")
     text = _pin_text(pin)
-    if make and not _in_session(uri, text, lambda session: bool(_halves(session, uri)[0])):
+    if make and not _in_session(uri, text, lambda session: bool(_private_halves(session, uri))):
         _in_session(uri, text, lambda session: _make(session, uri, suite), write=True)
     key = _in_session(uri, text, lambda session: _usable_key(session, uri, suite))
     signer = TokenSigner(uri, suite, pin=text, public_key=key)
@@ -162,10 +162,10 @@ def destroy(uri: TokenUri, pin: bytes) -> None:
     """
 
     def remove(session: "Session") -> None:
-        private, public = _halves(session, uri)
+        private = _private_halves(session, uri)
         if len(private) > 1:
             raise _ambiguous(uri)
-        for one in (*private, *public):
+        for one in (*private, *_public_halves(session, uri)):
             one.destroy()
 
     _in_session(uri, _pin_text(pin), remove, write=True)
@@ -237,10 +237,11 @@ def _make(session: "Session", uri: TokenUri, suite: Suite) -> None:
     from pkcs11 import Attribute, KeyType, MechanismFlag  # noqa: PLC0415 - as above
 
     _check_mechanisms(session.token, suite, make=True)
-    private, public = _halves(session, uri)
-    if private:
+    if _private_halves(session, uri):
         return
-    for one in public:  # of a pair that was being made or destroyed when something broke
+    for one in _public_halves(
+        session, uri
+    ):  # of a pair that was being made or destroyed when something broke
         if _attribute(one, Attribute.ID) != _object_id(uri):
             raise _ambiguous(uri)
         one.destroy()
@@ -273,7 +274,7 @@ def _usable_key(session: "Session", uri: TokenUri, suite: Suite) -> bytes:
 
     _check_mechanisms(session.token, suite, make=False)
     private = _private_half(session, uri)
-    _, public = _halves(session, uri)
+    public = _public_halves(session, uri)
     if len(public) > 1:
         raise _ambiguous(uri)
     if not public:
@@ -289,21 +290,24 @@ def _usable_key(session: "Session", uri: TokenUri, suite: Suite) -> bytes:
     return key
 
 
-def _halves(session: "Session", uri: TokenUri) -> tuple[list["Object"], list["Object"]]:
-    """Return the private and the public keys with the label."""
+def _private_halves(session: "Session", uri: TokenUri) -> list["Object"]:
     from pkcs11 import Attribute, ObjectClass  # noqa: PLC0415 - an extra
 
-    private, public = (
-        list(session.get_objects({Attribute.CLASS: kind, Attribute.LABEL: uri.object}))
-        for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
-    )
-    return private, public
+    searched = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: uri.object}
+    return list(session.get_objects(searched))
+
+
+def _public_halves(session: "Session", uri: TokenUri) -> list["Object"]:
+    from pkcs11 import Attribute, ObjectClass  # noqa: PLC0415 - an extra
+
+    searched = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: uri.object}
+    return list(session.get_objects(searched))
 
 
 def _private_half(session: "Session", uri: TokenUri) -> "SignMixin":
     from pkcs11 import SignMixin  # noqa: PLC0415 - an extra
 
-    private, _ = _halves(session, uri)
+    private = _private_halves(session, uri)
     if len(private) > 1:
         raise _ambiguous(uri)
     if not private:

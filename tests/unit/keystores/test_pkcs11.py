@@ -399,6 +399,24 @@ def test_a_key_of_another_suite_is_refused(hsm: SoftHsm, make: bool) -> None:  #
         assert f"is no {suite.value} key" in error.message
 
 
+def test_a_key_of_no_curve_is_refused(hsm: SoftHsm) -> None:
+    """A label that belongs to a key that has no curve at all is an error like any other."""
+    with _session(hsm) as session:
+        session.generate_keypair(KeyType.RSA, 1024, label="key", store=True)
+    error = _fault(lambda: token_signer(_uri(hsm), Suite.SECP256R1, PIN, make=False))
+    assert "is no ECDSA secp256r1 key" in error.message
+
+
+def test_two_public_halves_are_refused(hsm: SoftHsm) -> None:
+    """A second public key with the label is not guessed at."""
+    token_signer(_uri(hsm), Suite.SECP256R1, PIN, make=True)
+    with _session(hsm) as session:
+        _, private = _make_pair(session, "key")
+        private.destroy()
+    error = _fault(lambda: token_signer(_uri(hsm), Suite.SECP256R1, PIN, make=False))
+    assert "several keys with the label 'key'" in error.message
+
+
 @pytest.mark.parametrize(
     "attributes", [{"EXTRACTABLE": True}, {"EXTRACTABLE": False, "SENSITIVE": False}]
 )
@@ -499,6 +517,46 @@ def test_a_key_without_its_public_half_is_told(hsm: SoftHsm) -> None:
     assert "has no public half" in error.message
 
 
+def _replace_point(hsm: SoftHsm, changed: Callable[[bytes], bytes]) -> None:
+    """Replace the public half of `key` by one that tells another EC_POINT."""
+    kind = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: "key"}
+    with _session(hsm) as session:
+        (half,) = session.get_objects(kind)
+        names = (Attribute.KEY_TYPE, Attribute.EC_PARAMS, Attribute.EC_POINT, Attribute.TOKEN)
+        told: dict[Attribute, Any] = kind | {name: half[name] for name in names}
+        half.destroy()
+        told[Attribute.EC_POINT] = changed(told[Attribute.EC_POINT])
+        session.create_object(told)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_points_without_der_are_understood(hsm: SoftHsm, suite: Suite) -> None:
+    """The public key is the same when a token leaves the DER around its point away."""
+    made = token_signer(_uri(hsm), suite, PIN, make=True)
+    _replace_point(hsm, lambda point: point[2:])
+    assert token_signer(_uri(hsm), suite, PIN, make=False).public_key == made.public_key
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("cut", [-1, 1])
+def test_points_of_no_curve_are_refused(hsm: SoftHsm, suite: Suite, cut: int) -> None:
+    """A public half that is too short or too long for its curve is keystore.token."""
+    token_signer(_uri(hsm), suite, PIN, make=True)
+    _replace_point(hsm, lambda point: point[:cut] if cut < 0 else point + bytes(cut))
+    error = _fault(lambda: token_signer(_uri(hsm), suite, PIN, make=False))
+    assert error.code is ErrorCode.TOKEN
+    assert "no point of its curve" in error.message
+
+
+@pytest.mark.parametrize("suite", SUITES[1:])
+def test_points_beside_their_curve_are_refused(hsm: SoftHsm, suite: Suite) -> None:
+    """A public half of the right size that is not on its curve is keystore.token."""
+    token_signer(_uri(hsm), suite, PIN, make=True)
+    _replace_point(hsm, lambda point: point[:-1] + bytes([point[-1] ^ 1]))
+    error = _fault(lambda: token_signer(_uri(hsm), suite, PIN, make=False))
+    assert "no point of its curve" in error.message
+
+
 def test_without_the_library_the_extra_is_named(
     hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -517,16 +575,26 @@ def test_without_the_library_the_extra_is_named(
 
 
 class _Failing:
-    """Stands in for a module whose only token, `office`, fails as no SoftHSM does, then works."""
+    """Stands in for a module whose only token, `office`, fails as no SoftHSM does.
+
+    Args:
+        hsm: where the token is.
+        errors: what one login after another answers, until they work.
+        making: what the token answers, once, when it should make a key.
+        made: whether it made it all the same.
+    """
 
     label = "office"
     serial = b"1"
     flags = pkcs11.TokenFlag.TOKEN_INITIALIZED
 
-    def __init__(self, hsm: SoftHsm, *errors: Exception, curve: Exception | None = None) -> None:
+    def __init__(
+        self, hsm: SoftHsm, *errors: Exception, making: Exception | None = None, made: bool = False
+    ) -> None:
         self.opened = 0
+        self.making = making
+        self.made = made
         self._errors = list(errors)
-        self._curve = curve
         self._library = pkcs11.lib(hsm.module)
 
     def get_slots(self, *, token_present: bool) -> list["_Failing"]:
@@ -536,26 +604,26 @@ class _Failing:
     def get_token(self) -> "_Failing":
         return self
 
-    def open(self, *, rw: bool, user_pin: str) -> "pkcs11.Session | _CurveLess":
+    def open(self, *, rw: bool, user_pin: str) -> "pkcs11.Session | _Session":
         self.opened += 1
         if self._errors:
             raise self._errors.pop(0)
         self._library.initialize()
         session = self._library.get_token(token_label=self.label).open(rw=rw, user_pin=user_pin)
-        return _CurveLess(session, self._curve) if self._curve else session
+        return _Session(session, self) if self.making else session
 
     def finalize(self) -> None:
         self._library.finalize()
 
 
-class _CurveLess:
-    """Stands in for a session with a token that has a mechanism, but not for this curve."""
+class _Session:
+    """Stands in for a session in which making a key fails."""
 
-    def __init__(self, session: pkcs11.Session, error: Exception) -> None:
+    def __init__(self, session: pkcs11.Session, token: _Failing) -> None:
         self.token = session.token
         self.get_objects = session.get_objects
         self._session = session
-        self._error = error
+        self._failing = token
 
     def __enter__(self) -> Self:
         return self
@@ -563,12 +631,18 @@ class _CurveLess:
     def __exit__(self, *error: object) -> None:
         self._session.close()
 
-    def create_domain_parameters(self, *_: object, local: bool) -> "_CurveLess":
-        assert local
+    def create_domain_parameters(
+        self, kind: KeyType, attributes: dict[Attribute, bytes], *, local: bool
+    ) -> Self:
+        self._parameters = self._session.create_domain_parameters(kind, attributes, local=local)
         return self
 
-    def generate_keypair(self, **_: object) -> None:
-        raise self._error
+    def generate_keypair(self, **given: Any) -> None:  # noqa: ANN401 - passed on
+        error, self._failing.making = self._failing.making, None
+        if self._failing.made:
+            self._parameters.generate_keypair(**given)
+        assert error is not None
+        raise error
 
 
 @pytest.mark.parametrize(
@@ -625,7 +699,7 @@ def test_a_missing_curve_is_told(
     hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """A token with the mechanism, but not for the curve, is keystore.mechanism."""
-    module = _Failing(hsm, curve=error)
+    module = _Failing(hsm, making=error)
     monkeypatch.setattr(pkcs11, "lib", lambda _: module)
     fault = _fault(lambda: token_signer(_uri(hsm), Suite.SECP256K1, PIN, make=True))
     assert fault.code is ErrorCode.MECHANISM
@@ -636,8 +710,34 @@ def test_other_failures_to_make_a_key_are_told(
     hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token that is full says so, and is not called unable."""
-    module = _Failing(hsm, curve=pkcs11.DeviceMemory())
+    module = _Failing(hsm, making=pkcs11.DeviceMemory())
     monkeypatch.setattr(pkcs11, "lib", lambda _: module)
     fault = _fault(lambda: token_signer(_uri(hsm), Suite.SECP256K1, PIN, make=True))
     assert fault.code is ErrorCode.TOKEN
     assert fault.message == "token 'office' failed or was removed: DeviceMemory"
+
+
+def test_a_key_that_was_made_though_the_token_failed_is_used(
+    hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a token made a key and left before it said so, no second one is made."""
+    module = _Failing(hsm, making=pkcs11.DeviceRemoved(), made=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(pkcs11, "lib", lambda _: module)
+        assert token_signer(_uri(hsm), Suite.ED25519, PIN, make=True).sign(b"x")
+    with _session(hsm) as session:
+        assert len(list(session.get_objects())) == 2
+
+
+def test_a_module_that_fails_to_list_is_told(hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that cannot say which tokens there are is keystore.token."""
+    module = _Failing(hsm)
+
+    def fail(*, token_present: bool) -> list[_Failing]:
+        raise pkcs11.DeviceError(token_present)
+
+    monkeypatch.setattr(module, "get_slots", fail)
+    monkeypatch.setattr(pkcs11, "lib", lambda _: module)
+    fault = _fault(lambda: list_tokens(hsm.module))
+    assert fault.code is ErrorCode.TOKEN
+    assert fault.message.startswith(f"{hsm.module} failed: ")
