@@ -44,7 +44,7 @@ S = TypeVar("S", bound=Signatures)
 Row = tuple[Any, ...]
 
 _ENDLESS: Final = 1 << 62
-_NO_LIMITS: Final = Limits(
+NO_LIMITS: Final = Limits(
     body=_ENDLESS,
     attachments=_ENDLESS,
     depth=_ENDLESS,
@@ -54,7 +54,8 @@ _NO_LIMITS: Final = Limits(
     anchors=_ENDLESS,
     url=_ENDLESS,
 )
-_DECODE: Final = forms.decoder(_NO_LIMITS)
+_DECODE: Final = forms.decoder(NO_LIMITS)
+_LONGEST_REASON: Final = 120
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -70,23 +71,21 @@ def checksum(*values: object) -> bytes:
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Say what is damaged, when something that was kept cannot be read.
+def reading(where: str) -> Iterator[None]:
+    """Say what is damaged, when something that was kept cannot be read or be right.
 
     Raises:
-        StoreError: it was changed (store.corrupt).
+        StoreError: it was changed (store.corrupt); the fields "where" and "what" tell it too.
     """
     try:
         yield
     except StoreError:
         raise
     except (KeysteadError, msgspec.MsgspecError, ValueError, TypeError, LookupError) as error:
-        raise damaged(what) from error
-
-
-def damaged(what: str) -> StoreError:
-    """Make the error of something that was changed."""
-    return StoreError(ErrorCode.STORE_CORRUPT, f"{what} was changed")
+        what = error.message if isinstance(error, KeysteadError) else str(error)
+        what = what.partition("\n")[0][:_LONGEST_REASON]
+        message = f"{where} was changed: {what}"
+        raise StoreError(ErrorCode.STORE_CORRUPT, message, where=where, what=what) from error
 
 
 def check_row(stored: object, *values: object) -> None:
@@ -122,7 +121,7 @@ def from_proofs(data: bytes, make: type[S]) -> S:
         DecodeError: it was changed.
     """
     found: dict[GroupKind, tuple[Any, ...]] = {
-        group.kind: group.items for group in read_framed(base64.decode(data), _NO_LIMITS)
+        group.kind: group.items for group in read_framed(base64.decode(data), NO_LIMITS)
     }
     return make(
         found.get(GroupKind.CONTROLLER_SIGNATURES, ()),
@@ -140,7 +139,7 @@ def from_raw(raw: bytes) -> AnyMessage:
     """
     protocol, kind, _ = read_head(raw[:HEAD_BYTES])
     content = _DECODE(raw, kind)
-    return parse_message(Message(protocol, kind, content, raw, (), 0, len(raw)), _NO_LIMITS)
+    return parse_message(Message(protocol, kind, content, raw, (), 0, len(raw)), NO_LIMITS)
 
 
 def to_event(raw: bytes) -> AnyKeyEvent:
@@ -213,7 +212,7 @@ def to_record(raw: bytes, proofs: bytes, signer_sn: int | None) -> Record:
         DecodeError, VerificationError: it was changed.
     """
     reply = cast("Reply", from_raw(raw))
-    statement = parse_statement(reply, _NO_LIMITS)
+    statement = parse_statement(reply, NO_LIMITS)
     return Record(statement, reply, signer_sn, from_proofs(proofs, Proofs))
 
 
@@ -286,6 +285,11 @@ def from_parts(
 HELD_COLUMNS: Final = (
     "key, raw, claims, proofs, proven_under, missing, local, since, size, verified, checksum"
 )
+
+
+def share_of(waiting: Waiting) -> tuple[Aid, int]:
+    """Return the log that something waits for, and whether it is a message of its controller."""
+    return waiting.log, int(isinstance(waiting, WaitingMessage))
 
 
 def from_held(held: Held) -> Row:

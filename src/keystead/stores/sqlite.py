@@ -19,7 +19,7 @@ from keystead.stores.waiting import WaitingTables
 
 # Statements of all signers together are counted under this name.
 ALL = ""
-_COUNT = (
+COUNT = (
     "INSERT INTO statement_count VALUES (?, ?, ?) ON CONFLICT (signer)"
     " DO UPDATE SET number = number + excluded.number, size = size + excluded.size"
 )
@@ -148,7 +148,7 @@ class SqliteStore:
             )
             number, size = (1, record.size) if old is None else (0, record.size - old[0])
             for name in (signer, ALL):
-                connection.execute(_COUNT, (name, number, size))
+                connection.execute(COUNT, (name, number, size))
 
 
 def _record_key(key: RecordKey) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from keystead.cesr.keys import Aid
 from keystead.errors import ErrorCode, StoreError
-from keystead.keri.escrow import Held, HeldKey, MissingKey, WaitingMessage
+from keystead.keri.escrow import Held, HeldKey, MissingKey
 from keystead.limits import Limits
 from keystead.stores import rows
 from keystead.stores.database import Database
@@ -77,7 +77,7 @@ class WaitingTables:
         with self._database.transaction():
             for held in entries:
                 self._put(held)
-                evicted += self._make_room(*_share_of(held))
+                evicted += self._make_room(*rows.share_of(held.waiting))
         return tuple(evicted)
 
     def remove(self, key: HeldKey) -> None:
@@ -95,7 +95,7 @@ class WaitingTables:
         return held
 
     def _put(self, held: Held) -> None:
-        log, message = _share_of(held)
+        log, message = rows.share_of(held.waiting)
         row = rows.from_held(held)
         key, size, verified = row[0], held.size, row[9]
         query = "SELECT arrived, size, verified, placed FROM held WHERE log = ? AND key = ?"
@@ -190,7 +190,3 @@ class WaitingTables:
         held = self._at(arrived)
         self._delete(arrived)
         return held, StoreError(ErrorCode.ESCROW_FULL, why)
-
-
-def _share_of(held: Held) -> tuple[Aid, int]:
-    return held.waiting.log, int(isinstance(held.waiting, WaitingMessage))
