@@ -1,0 +1,131 @@
+"""How commands find and open the wallet: the folder, the signer process, the passphrase."""
+
+import getpass
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+import msgspec
+
+from keystead.cli.secrets import SecretSource, passphrase_options, read_secret
+from keystead.owner.wallet import Wallet
+from keystead.ports.keys import Vault
+
+if TYPE_CHECKING:
+    from keystead.owner.unlocking import GuardedStore
+
+Result = TypeVar("Result")
+
+HOME: Final = "KEYSTEAD_HOME"
+STATE: Final = "KEYSTEAD_STATE"
+
+
+class WalletPlace(msgspec.Struct, frozen=True):
+    """Which wallet a command is about, and how it is opened when it is locked.
+
+    Attributes:
+        home: folder of the wallet.
+        passphrase: where the passphrase comes from.
+    """
+
+    home: Path
+    passphrase: SecretSource
+
+
+def wallet_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Give a command the options that name a wallet, as one argument `place`."""
+
+    @click.option(
+        "--home",
+        metavar="FOLDER",
+        help=f"Folder of the wallet; otherwise ${HOME}, or the usual place of your system.",
+    )
+    @passphrase_options
+    @wraps(command)
+    def with_place(*args: Any, **options: Any) -> Result:  # noqa: ANN401 - of any command
+        options["place"] = WalletPlace(home_folder(options.pop("home")), options.pop("passphrase"))
+        return command(*args, **options)
+
+    return with_place
+
+
+def home_folder(asked: str | None) -> Path:
+    """Return the folder of the wallet."""
+    if asked or (asked := os.environ.get(HOME)):
+        return Path(asked).expanduser().absolute()
+    import platformdirs  # noqa: PLC0415 - only when no folder is named
+
+    return platformdirs.user_data_path("keystead")
+
+
+def marks_folder(wallet: str) -> Path:
+    """Return the folder of the marks of a wallet: apart from it, so that copies are found out."""
+    if asked := os.environ.get(STATE):
+        return Path(asked).expanduser().absolute() / wallet
+    import platformdirs  # noqa: PLC0415 - as above
+
+    return platformdirs.user_state_path("keystead") / wallet
+
+
+@contextmanager
+def open_wallet(place: WalletPlace) -> Iterator[Wallet]:
+    """Open a wallet: through the signer process if there is one, otherwise by its passphrase.
+
+    Raises:
+        KeysteadError: there is no wallet, the passphrase does not fit, or a file is not as it
+            must be.
+    """
+    from keystead.stores.wallet import SqliteWallet  # noqa: PLC0415 - for --help
+
+    store = SqliteWallet.open(place.home)
+    try:
+        vault = find_vault(place, store)
+        yield Wallet(store, vault, now=now, actor=actor())
+    finally:
+        store.close()
+
+
+def find_vault(place: WalletPlace, store: "GuardedStore") -> Vault:
+    """Return the vault of a wallet.
+
+    Raises:
+        KeystoreError: it is locked and there is no passphrase, or that does not fit.
+    """
+    from keystead.keystores.remote import find_vault as find  # noqa: PLC0415 - for --help
+
+    envelope = store.envelope()
+    remote = find(place.home, envelope.wallet)
+    if remote is not None:
+        return remote
+    from keystead.keystores.vault import LocalVault  # noqa: PLC0415 - only when it is locked
+
+    data_key = ask_data_key(place, store)
+    return LocalVault(envelope.wallet, data_key, marks_folder(envelope.wallet))
+
+
+def ask_data_key(place: WalletPlace, store: "GuardedStore") -> bytes:
+    """Ask for the passphrase and return the data key; errors as `find_vault`."""
+    from keystead.keystores.envelope import open_with  # noqa: PLC0415 - only when it is locked
+    from keystead.keystores.passphrase import normalized  # noqa: PLC0415 - as above
+    from keystead.owner.unlocking import unlock  # noqa: PLC0415 - as above
+
+    passphrase = normalized(read_secret(place.passphrase, "Passphrase of the wallet"))
+    return unlock(store, lambda envelope: open_with(envelope, passphrase), now=now())
+
+
+def now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+def actor() -> str:
+    """Return who runs this command, for the audit log."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
