@@ -192,16 +192,30 @@ def _act(kel: KelReader, part: WaitingMessage, proven: _Proven, limits: Limits) 
     sn = None if proven.keys is None else proven.keys.sn
     new = Record(statement, message, sn, proven.proofs)
     old = kel.record(new.key)
-    if old is not None and old.reply.said == message.said:
-        return Decision(Recorded(old), release=release)
+    known = old if old is not None and _stands(kel, old) else None
+    superseding = known is None or is_later(new, known)
+    if known is not None and known.reply.said == message.said and not superseding:
+        return Decision(Recorded(known), release=release)
     if isinstance(statement, KeyStateNotice):
         _check_notice(kel, statement)
     if isinstance(statement, KeyCompromise):
         _check_compromise(kel, statement, proven.keys)
-    if old is not None and not is_later(new, old):
+    if not superseding:
         raise VerificationError(ErrorCode.STALE, "a statement not later than the one that is known")
     _check_room(kel, new, old, limits)
     return Decision(Recorded(new), record=new, release=release)
+
+
+def _stands(kel: KelReader, record: Record) -> bool:
+    """Tell whether the keys that signed a statement are on the trunk still.
+
+    After a recovery, what was stated under keys that it took back must not outlive them.
+    """
+    for group in record.proofs.endorsements:
+        named = kel.event(group.aid, group.sn)
+        if named is None or named.event.said != group.said:
+            return False
+    return True
 
 
 def _authentic(kel: KelReader, part: WaitingMessage, keys: Establishment | None) -> Authentic:

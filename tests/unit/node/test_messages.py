@@ -11,6 +11,7 @@ from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import digest
 from keystead.errors import ErrorCode
 from keystead.keri import build
+from keystead.keri.build import Configuration
 from keystead.keri.escrow import Missing, WaitingMessage, Want
 from keystead.keri.messages import Query
 from keystead.keri.routed import EndRole, KeyCompromise, Location, Statement, state_fields
@@ -316,6 +317,35 @@ def test_reply_under_a_later_key_state_wins() -> None:
     node.accept(author.rotate().raw)
     new = _role(author, "cut", STAMP)
     assert isinstance(node.feed(attached(new, endorsed(author, new))), Recorded)
+
+
+def test_reply_that_later_keys_sign_again_is_kept_with_them() -> None:
+    """The same statement under a later key state takes the place of that under the earlier."""
+    node, (author, log) = Node(), _author()
+    node.accept(log)
+    raw = _role(author)
+    early = attached(raw, endorsed(author, raw))
+    assert isinstance(node.feed(early), Recorded)
+    node.accept(author.rotate().raw)
+    assert isinstance(node.feed(attached(raw, endorsed(author, raw))), Recorded)
+    verdict = node.feed(early)
+    assert isinstance(verdict, Recorded)
+    assert verdict.record.signer_sn == 1
+
+
+def test_statement_under_keys_that_a_recovery_took_back_is_replaced() -> None:
+    """What a thief stated under a lost rotation, however late, does not keep the owner's out."""
+    node, (root, log), thief = Node(), _author("delegator"), Author("delegate")
+    signed = thief.incept(configuration=Configuration(delegator=root.aid))
+    node.accept(log, root.interact(signed.seal).raw, signed.raw)
+    owner = thief.fork()
+    lost, recovery = thief.rotate(), owner.rotate(anchors=[DigestSeal(DIGEST)])
+    node.accept(root.interact(lost.seal).raw, lost.raw)
+    forged, raw = _role(thief, stamp=LATE), _role(owner, "cut")
+    assert isinstance(node.feed(attached(forged, endorsed(thief, forged))), Recorded)
+    node.accept(root.interact(recovery.seal).raw, recovery.raw)
+    assert isinstance(node.feed(attached(raw, endorsed(owner, raw))), Recorded)
+    assert _statements(node) == [EndRole(owner.aid, "watcher", ENDPOINT.aid, allowed=False)]
 
 
 def test_statements_under_other_keys_stay() -> None:
