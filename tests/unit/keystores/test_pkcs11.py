@@ -158,8 +158,16 @@ def test_destroyed_keys_are_gone(hsm: SoftHsm) -> None:
     assert other.sign(b"x")
 
 
-@pytest.mark.parametrize("pin", [b"0000", b"x" * 300, b"", b"\xff\xfe"])
-def test_wrong_pins_are_refused(hsm: SoftHsm, pin: bytes) -> None:
+@pytest.mark.parametrize(
+    ("pin", "told"),
+    [
+        (b"0000", "token 'office' refused the PIN"),
+        (b"x" * 300, "token 'office' refused the PIN"),
+        (b"", "a PIN is UTF-8 text, and not empty"),
+        (b"\xff\xfe", "a PIN is UTF-8 text, and not empty"),
+    ],
+)
+def test_wrong_pins_are_refused(hsm: SoftHsm, pin: bytes, told: str) -> None:
     """A wrong, too long, empty or undecodable PIN is keystore.token_pin wherever it is given."""
     token_signer(_uri(hsm), Suite.ED25519, PIN, make=True)
     works: list[Callable[[], object]] = [
@@ -168,7 +176,8 @@ def test_wrong_pins_are_refused(hsm: SoftHsm, pin: bytes) -> None:
         lambda: destroy(_uri(hsm), pin),
     ]
     for work in works:
-        assert _fault(work).code is ErrorCode.TOKEN_PIN
+        error = _fault(work)
+        assert (error.code, error.message) == (ErrorCode.TOKEN_PIN, told)
 
 
 @pytest.mark.parametrize("pin", [b"1948-other-pin", b"\xff1948-other-pin"])
@@ -257,6 +266,10 @@ def test_no_sessions_are_left(hsm: SoftHsm) -> None:
         _fault(work)
         pkcs11.lib(hsm.module)  # starts the library if it was stopped
         assert hsm.sessions() == 0
+    _session(hsm)  # is in the way of the first try; the PIN fails the second
+    _fault(works[0])
+    pkcs11.lib(hsm.module)
+    assert hsm.sessions() == 0
     with _session(hsm):
         assert hsm.sessions() == 1
 
@@ -676,7 +689,23 @@ def test_failed_logins_are_told_and_not_repeated(
 
 
 @pytest.mark.parametrize(
-    "error", [pkcs11.DeviceRemoved(), pkcs11.TokenNotPresent(), pkcs11.SessionHandleInvalid()]
+    "error",
+    [
+        pkcs11.DeviceError(),
+        pkcs11.DeviceRemoved(),
+        pkcs11.FunctionFailed(),
+        pkcs11.GeneralError(),
+        pkcs11.KeyHandleInvalid(),
+        pkcs11.ObjectHandleInvalid(),
+        pkcs11.SessionClosed(),
+        pkcs11.SessionCount(),
+        pkcs11.SessionHandleInvalid(),
+        pkcs11.SlotIDInvalid(),
+        pkcs11.TokenNotPresent(),
+        pkcs11.TokenNotRecognised(),
+        pkcs11.UserNotLoggedIn(),
+    ],
+    ids=repr,
 )
 def test_a_token_that_was_away_is_tried_once_more(
     hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -727,6 +756,22 @@ def test_a_key_that_was_made_though_the_token_failed_is_used(
         assert token_signer(_uri(hsm), Suite.ED25519, PIN, make=True).sign(b"x")
     with _session(hsm) as session:
         assert len(list(session.get_objects())) == 2
+
+
+def test_a_slot_that_fails_does_not_disturb_others(
+    hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card in another reader that the module cannot read is no obstacle."""
+    broken = _Failing(hsm)
+
+    def fail() -> _Failing:
+        raise pkcs11.TokenNotRecognised
+
+    monkeypatch.setattr(broken, "get_token", fail)
+    module = _Failing(hsm)
+    monkeypatch.setattr(module, "get_slots", lambda *, token_present: [broken, module])  # noqa: ARG005 - as it is called
+    monkeypatch.setattr(pkcs11, "lib", lambda _: module)
+    assert token_signer(_uri(hsm), Suite.ED25519, PIN, make=True).sign(b"x")
 
 
 def test_a_module_that_fails_to_list_is_told(hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
