@@ -6,8 +6,8 @@ from contextlib import closing
 
 import msgspec
 
-from keystead.cesr.keys import Aid, Said
-from keystead.errors import ErrorCode, StoreError, VerificationError
+from keystead.cesr.keys import Aid
+from keystead.errors import ErrorCode, StoreError
 from keystead.keri.delegation import seal_of
 from keystead.keri.events import EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent
@@ -158,23 +158,19 @@ class _Check:
         yield from self._compared("statement_count")
 
     def _is_signed(self, record: Record) -> bool:
+        """Tell whether enough keys of its authority signed a statement, and nobody else."""
         signer, raw, proofs = record.statement.authority, record.reply.raw, record.proofs
         if record.signer_sn is None:
             good = verified_couples(raw, proofs.couples, ())
             return good == proofs.couples and [one.key.text for one in good] == [signer]
-        query = (
-            "SELECT said FROM place WHERE aid = ? AND sn = ? AND established = first_seen_number"
-        )
-        for (said,) in self._database.rows(query, signer, record.signer_sn):
-            found = self._logs.accepted(signer, Said(said))
-            if found is not None:
-                try:
-                    signed = check_signatures(raw, found.state.establishment, proofs.signatures)
-                except VerificationError:
-                    continue
-                if signed.sufficient and set(signed.signatures) == set(proofs.signatures):
-                    return True
-        return False
+        ((aid, sn, said, signatures),) = [
+            msgspec.structs.astuple(one) for one in proofs.endorsements
+        ]
+        named = self._logs.accepted(aid, said)
+        if named is None or (aid, sn) != (signer, record.signer_sn) or named.event.sn != sn:
+            return False
+        signed = check_signatures(raw, named.state.establishment, signatures)
+        return signed.sufficient and set(signed.signatures) == set(signatures)
 
     def _waiting(self) -> Iterator[Finding]:
         replaying.derive_waiting(self._database, self._scratch)
