@@ -506,7 +506,7 @@ def _told(error: "PKCS11Error", uri: TokenUri) -> KeystoreError:
             return KeystoreError(
                 ErrorCode.TOKEN,
                 f"several tokens that are there are called {uri.token!r}",
-                hint="name the serial number too; see: keystead token list --module PATH",
+                hint="name the serial number too, which the token's own tool shows",
             )
         case _:
             return KeystoreError(
