@@ -2,12 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-N ?= 100000
 # The build backend looks for its program there.
 export PATH := $(abspath $(BIN)):$(PATH)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint format bench mutate lock clean
+.PHONY: demo test lint format bench mutate crash-kill crash-power crash-faults lock clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/keystead log verify examples/logs.cesr
@@ -33,8 +32,21 @@ format: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/run.py
 
+mutate: N ?= 100000
 mutate: $(VENV)/dev.stamp
 	$(BIN)/python -m keystead.testing.mutate --count $(N)
+
+crash-kill crash-power: N ?= 10000
+crash-kill: $(VENV)/dev.stamp
+	$(BIN)/python -m keystead.testing.crash kill --count $(N)
+
+# The next two need strace (apt-get install strace).
+crash-power: $(VENV)/dev.stamp
+	$(BIN)/python -m keystead.testing.crash power --count $(N)
+
+crash-faults: EVERY ?= 1
+crash-faults: $(VENV)/dev.stamp
+	$(BIN)/python -m keystead.testing.crash faults --every $(EVERY)
 
 # Pins the versions of today with their hashes, for every platform.
 lock: $(VENV)/dev.stamp

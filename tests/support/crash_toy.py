@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -221,3 +222,46 @@ class LoudToy(Toy):
     """Ends with a traceback."""
 
     loud = True
+
+
+class FailingToy(Toy):
+    """Cannot go on from where it was."""
+
+    def run(self, root: Path, acknowledge: Acknowledge, seed: int) -> None:
+        """Fail, but not in the run that prepares."""
+        if seed != 1:
+            raise ValueError("not from here")
+        super().run(root, acknowledge, seed)
+
+
+class QuittingToy(Toy):
+    """Ends its process after some work."""
+
+    def run(self, root: Path, acknowledge: Acknowledge, seed: int) -> None:
+        """Quit, but not in the run that prepares."""
+        if seed != 1:
+            os._exit(7)
+        super().run(root, acknowledge, seed)
+
+
+class SilentToy(Toy):
+    """Ends with an error and does not tell."""
+
+    def operate(self, root: Path, operation: str, acknowledge: Acknowledge) -> None:
+        """Do one operation, or exit."""
+        try:
+            super().operate(root, operation, acknowledge)
+        except StoreError:
+            raise SystemExit(1) from None
+
+
+class OddToy(Toy):
+    """Ends with a code that no command has."""
+
+    def operate(self, root: Path, operation: str, acknowledge: Acknowledge) -> None:
+        """Do one operation, or exit."""
+        try:
+            super().operate(root, operation, acknowledge)
+        except StoreError as error:
+            sys.stderr.write(f"error: {error}\n")
+            raise SystemExit(99) from None

@@ -1,7 +1,8 @@
 """Lets each system call that writes fail, or be the last one, and looks at what is left.
 
 strace makes a call fail by not making it: a call that reports an error after it happened is not
-among these cases. A process killed on entering a call has done all calls before it.
+among these cases. A process killed on entering a call has done all calls before it. Operations
+must use absolute paths: a relative one does not tell that it is under the root.
 """
 
 import os
@@ -87,7 +88,10 @@ class Faults:
         strace = [find_strace(), "-f", "-y", "-xx", "-s", "8", "-o", str(log)]
         what = f"inject={fault.call}:{FAULTS[fault.fault]}:when={fault.when}"
         command = _command(self.command, fault.operation, root)
-        code, told, findings = _run([*strace, "-e", f"trace={fault.call}", "-e", what, *command])
+        code, told, findings = _run(
+            [*strace, "-e", f"trace={fault.call}", "-e", what, *command],
+            killing=fault.fault == "KILL",
+        )
         if not _struck(log, root):
             tally.counts["missed"] += 1
         now = [
@@ -106,7 +110,7 @@ class Faults:
         ]
 
 
-def _run(command: Sequence[str]) -> tuple[int, str, list[str]]:
+def _run(command: Sequence[str], *, killing: bool) -> tuple[int, str, list[str]]:
     """Run a command; return how it ended, its output, and what a user must not see."""
     process = subprocess.Popen(  # noqa: S603 - a command of the developer
         command,
@@ -130,7 +134,7 @@ def _run(command: Sequence[str]) -> tuple[int, str, list[str]]:
         findings.append(f"it ended with a traceback:\n{told[-2000:]}")
     elif code > 0 and "error:" not in told:
         findings.append(f"it ended with {code} and told no error: {told!r}")
-    elif code not in (*_CODES, -signal.SIGKILL):
+    elif code not in _CODES and not (code == -signal.SIGKILL and killing):
         findings.append(f"it ended with {code}: {told!r}")
     return code, output, findings
 

@@ -22,12 +22,12 @@ _FOLLOWED = (
     "?open,openat,?creat,read,readv,write,pwrite64,writev,pwritev,pwritev2,lseek,close,"
     "?dup,?dup2,dup3,fcntl,ftruncate,truncate,fallocate,?rename,?renameat,renameat2,?unlink,"
     "unlinkat,?rmdir,?mkdir,mkdirat,?chmod,fchmod,fchmodat,fsync,fdatasync,sync,syncfs,?link,"
-    "linkat,umask,clone,?clone3,?fork,?vfork,mmap"
+    "linkat,chdir,fchdir,umask,clone,?clone3,?fork,?vfork,mmap"
 )
 _REFUSED = "?symlink,symlinkat,mknodat,sendfile,copy_file_range,splice"
 _LONGEST = 16 << 20  # bytes of one write
 _LINE = re.compile(r"(\d+) +(.*)")
-_CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+)(?:<[^>]*>)?(?: .*)?")
+_CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+)\b.*")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 _DESCRIPTOR = re.compile(r"(?:AT_FDCWD|(-?\d+))<((?:\\x[0-9a-f]{2})*)>")
@@ -164,6 +164,10 @@ def find_strace() -> str:
     return path
 
 
+def _number(text: str) -> int:
+    return int(text, 16 if text.startswith("0x") else 10)
+
+
 def unescape(text: str) -> bytes:
     """Return the bytes that strace printed as hex."""
     return bytes.fromhex(text.replace("\\x", ""))
@@ -172,6 +176,14 @@ def unescape(text: str) -> bytes:
 def escape(path: Path) -> str:
     """Return a path as strace prints it."""
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(path))
+
+
+@dataclass(slots=True)
+class _Process:
+    """What a process stands in and has open."""
+
+    folder: Path
+    files: dict[int, "_Open"] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -196,7 +208,7 @@ class _Parser:
         self._entries: dict[int, dict[str, int]] = {}
         self._modes = os.umask(0)
         os.umask(self._modes)
-        self._files: dict[str, dict[int, _Open]] = {}
+        self._processes: dict[str, _Process] = {}
         self._forking: tuple[str, bool] | None = None
         self._cut: dict[str, tuple[str, int]] = {}
         self._load(root)
@@ -239,7 +251,7 @@ class _Parser:
             self._follow(pid, call, covers)
 
     def _follow(self, pid: str, call: re.Match[str], covers: int) -> None:
-        name, text, result = call[1], call[2], int(call[3], 0)
+        name, text, result = call[1], call[2], _number(call[3])
         arguments = text.split(", ")
         if name in ("fsync", "fdatasync"):
             opened = self._file(pid, arguments[0])
@@ -250,22 +262,25 @@ class _Parser:
                 self._step(Sync(node, covers))
         elif name in _METHODS:
             _METHODS[name](self, pid, arguments, result)
-        elif name in _REFUSED.replace("?", "").split(",") and self._mark in text:
+        elif name in _REFUSED.replace("?", "").split(",") and (
+            self._mark in text or any(map(self._ours, self._paths(pid, arguments)))
+        ):
             raise RecordingError(f"cannot follow {name}")
 
     def _step(self, step: Step) -> None:
         self.recording.steps.append(step)
 
-    def _table(self, pid: str) -> dict[int, _Open]:
-        """Return the open files of a process; a new one has those of whoever forked last."""
-        if pid not in self._files:
-            table: dict[int, _Open] = {}
+    def _process(self, pid: str) -> _Process:
+        """Return a process; a new one is like the one that forked last, or a thread of it."""
+        if pid not in self._processes:
+            process = _Process(Path.cwd())
             if self._forking is not None:
                 parent, shared = self._forking
-                table = self._files.get(parent, {})
-                table = table if shared else dict(table)
-            self._files[pid] = table
-        return self._files[pid]
+                process = self._process(parent)
+                if not shared:
+                    process = _Process(process.folder, dict(process.files))
+            self._processes[pid] = process
+        return self._processes[pid]
 
     def _ours(self, path: Path) -> bool:
         return path == self._told or path.is_relative_to(self._root)
@@ -275,16 +290,19 @@ class _Parser:
         match = _DESCRIPTOR.match(argument)
         if match is None or not self._ours(Path(os.fsdecode(unescape(match[2])))):
             return None
-        return self._table(pid)[int(match[1])]
+        return self._process(pid).files[int(match[1])]
 
-    def _path(self, text: str, folder: str = "") -> Path:
-        match = _TEXT.match(text)
-        if match is None:
-            raise RecordingError(f"strace printed the path {text!r}")
-        path = os.fsdecode(unescape(match[1]))
-        if base := _DESCRIPTOR.match(folder):
-            path = os.path.join(os.fsdecode(unescape(base[2])), path)  # noqa: PTH118 - an absolute second part wins, as in the kernel
-        return Path(os.path.normpath(path))
+    def _paths(self, pid: str, arguments: list[str]) -> list[Path]:
+        """Return the paths in the arguments, each from the folder that comes before it."""
+        paths = []
+        base = self._process(pid).folder
+        for argument in arguments:
+            if folder := _DESCRIPTOR.match(argument):
+                base = Path(os.fsdecode(unescape(folder[2])))
+            elif text := _TEXT.match(argument):
+                path = base / os.fsdecode(unescape(text[1]))
+                paths.append(Path(os.path.normpath(path)))
+        return paths
 
     def _find(self, path: Path) -> tuple[int, str, int | None]:
         """Return the folder of a path, its name there and what it names."""
@@ -317,22 +335,22 @@ class _Parser:
 
     def open(self, pid: str, arguments: list[str], result: int) -> None:
         """Follow the opening of a file, which may make it or empty it."""
-        if arguments[0].startswith('"'):
-            arguments = ["", *arguments]
-        path = self._path(arguments[1], arguments[0])
-        flags = set(arguments[2].split("|"))
-        self._table(pid).pop(result, None)
+        (path,) = self._paths(pid, arguments)
+        if not arguments[0].startswith('"'):
+            del arguments[0]
+        flags = set(arguments[1].split("|"))
+        self._process(pid).files.pop(result, None)
         if not self._ours(path):
             return
         opened = _Open(None, append="O_APPEND" in flags, synced=bool(flags & {"O_SYNC", "O_DSYNC"}))
-        self._table(pid)[result] = opened
+        self._process(pid).files[result] = opened
         if path == self._told:
             return
         if "O_TMPFILE" in flags:
             raise RecordingError("cannot follow a file without a name")
         opened.node = self._find(path)[2]
         if opened.node is None:
-            opened.node = self._make(path, int(arguments[3], 8), b"")
+            opened.node = self._make(path, int(arguments[2], 8), b"")
         elif "O_TRUNC" in flags:
             self._resize(opened.node, 0)
 
@@ -370,7 +388,7 @@ class _Parser:
 
     def read(self, pid: str, arguments: list[str], result: int) -> None:
         """Follow a read, which moves where the file stands."""
-        if opened := self._table(pid).get(int(arguments[0], 0)):
+        if opened := self._process(pid).files.get(_number(arguments[0])):
             opened.offset += result
 
     def seek(self, pid: str, arguments: list[str], result: int) -> None:
@@ -381,24 +399,24 @@ class _Parser:
     def close(self, pid: str, arguments: list[str], _result: int) -> None:
         """Follow the end of a descriptor."""
         if match := _DESCRIPTOR.match(arguments[0]):
-            self._table(pid).pop(int(match[1]), None)
+            self._process(pid).files.pop(int(match[1]), None)
 
     def duplicate(self, pid: str, arguments: list[str], result: int) -> None:
         """Follow a second descriptor for an open file."""
         if len(arguments) > 1 and arguments[1].startswith("F_") and "DUPFD" not in arguments[1]:
             return
         if opened := self._file(pid, arguments[0]):
-            self._table(pid)[result] = opened
+            self._process(pid).files[result] = opened
 
     def truncate(self, pid: str, arguments: list[str], _result: int) -> None:
         """Follow a change of size."""
-        node = self._named(pid, arguments[0])
+        node = self._named(pid, arguments)
         if node is not None:
             self._resize(node, int(arguments[1]))
 
     def allocate(self, pid: str, arguments: list[str], _result: int) -> None:
         """Follow the reservation of space, which may extend the file."""
-        node = self._named(pid, arguments[0])
+        node = self._named(pid, arguments)
         if node is None or arguments[1] == "FALLOC_FL_KEEP_SIZE":
             return
         if arguments[1] != "0":
@@ -409,24 +427,23 @@ class _Parser:
         self._sizes[node] = size
         self._step(Resize(node, size))
 
-    def _named(self, pid: str, argument: str, folder: str = "") -> int | None:
-        """Return what a descriptor or path stands for, when it is under the root."""
-        if not argument.startswith('"'):
-            opened = self._file(pid, argument)
-            return None if opened is None else opened.node
-        path = self._path(argument, folder)
-        return self._find(path)[2] if path.is_relative_to(self._root) else None
+    def _named(self, pid: str, arguments: list[str]) -> int | None:
+        """Return what a path or descriptor stands for, when it is under the root."""
+        for path in self._paths(pid, arguments):
+            return self._find(path)[2] if path.is_relative_to(self._root) else None
+        opened = self._file(pid, arguments[0])
+        return None if opened is None else opened.node
 
     def protect(self, pid: str, arguments: list[str], _result: int) -> None:
         """Follow new permission bits."""
-        folder = arguments.pop(0) if len(arguments) > 2 else ""  # noqa: PLR2004 - folder, path, mode
-        node = self._named(pid, arguments[0], folder)
+        node = self._named(pid, arguments)
         if node is not None:
-            self._step(Protect(node, int(arguments[1], 8)))
+            mode = next(one for one in arguments if one.isdecimal())
+            self._step(Protect(node, int(mode, 8)))
 
-    def rename(self, _pid: str, arguments: list[str], _result: int) -> None:
+    def rename(self, pid: str, arguments: list[str], _result: int) -> None:
         """Follow a rename."""
-        old, new = self._two_paths(arguments)
+        old, new = self._paths(pid, arguments)
         if arguments[-1] in ("RENAME_EXCHANGE", "RENAME_WHITEOUT"):
             raise RecordingError(f"cannot follow a rename with {arguments[-1]}")
         if old.is_relative_to(self._root) != new.is_relative_to(self._root):
@@ -434,30 +451,30 @@ class _Parser:
         if old.is_relative_to(self._root):
             self._change((new, self._find(old)[2]), (old, None))
 
-    def link(self, _pid: str, arguments: list[str], _result: int) -> None:
+    def link(self, pid: str, arguments: list[str], _result: int) -> None:
         """Follow a second name of a file."""
-        old, new = self._two_paths(arguments)
+        old, new = self._paths(pid, arguments)
         if new.is_relative_to(self._root):
             self._change((new, self._find(old)[2]))
 
-    def _two_paths(self, arguments: list[str]) -> tuple[Path, Path]:
-        if arguments[0].startswith('"'):
-            return self._path(arguments[0]), self._path(arguments[1])
-        return self._path(arguments[1], arguments[0]), self._path(arguments[3], arguments[2])
-
-    def unlink(self, _pid: str, arguments: list[str], _result: int) -> None:
+    def unlink(self, pid: str, arguments: list[str], _result: int) -> None:
         """Follow the end of a name."""
-        plain = arguments[0].startswith('"')
-        path = self._path(arguments[0]) if plain else self._path(arguments[1], arguments[0])
+        (path,) = self._paths(pid, arguments)
         if path.is_relative_to(self._root):
             self._change((path, None))
 
-    def make_folder(self, _pid: str, arguments: list[str], _result: int) -> None:
+    def make_folder(self, pid: str, arguments: list[str], _result: int) -> None:
         """Follow a new folder."""
-        plain = arguments[0].startswith('"')
-        path = self._path(arguments[0]) if plain else self._path(arguments[1], arguments[0])
+        (path,) = self._paths(pid, arguments)
         if path.is_relative_to(self._root):
             self._make(path, int(arguments[-1], 8), None)
+
+    def enter(self, pid: str, arguments: list[str], _result: int) -> None:
+        """Follow where a process goes."""
+        if paths := self._paths(pid, arguments):
+            self._process(pid).folder = paths[0]
+        elif match := _DESCRIPTOR.match(arguments[0]):
+            self._process(pid).folder = Path(os.fsdecode(unescape(match[2])))
 
     def mask(self, _pid: str, arguments: list[str], _result: int) -> None:
         """Follow which permission bits new files do not get."""
@@ -488,6 +505,7 @@ _METHODS: dict[str, Callable[[_Parser, str, list[str], int], None]] = {
     **dict.fromkeys(("link", "linkat"), _Parser.link),
     **dict.fromkeys(("unlink", "unlinkat", "rmdir"), _Parser.unlink),
     **dict.fromkeys(("mkdir", "mkdirat"), _Parser.make_folder),
+    **dict.fromkeys(("chdir", "fchdir"), _Parser.enter),
     "umask": _Parser.mask,
     "mmap": _Parser.map,
 }
