@@ -1,8 +1,7 @@
 """Key URIs: where a private key is found, in exactly one spelling each.
 
-`derived:0/17/sign.0/4` is computed from master seed 0 (identifier 17, slot 0, key 4), or, as
-`derived:0/17r/sign.0/4`, from the root that a branch keeps for slots to come. `imported:KEY` has
-a seed of its own. `pkcs11:token=LABEL;object=LABEL;type=private?module-path=PATH` is in a token,
+`derived:0/17/sign.0/4` is computed from master seed 0: identifier 17, slot 0, key 4.
+`imported:KEY` has a seed of its own. `pkcs11:token=LABEL;object=LABEL;type=private?module-path=PATH` is in a token,
 as RFC 7512 spells it, with `serial=NUMBER` behind the token's label where two have that label.
 A URI is no secret and never holds one: PINs are refused.
 """
@@ -23,7 +22,7 @@ PATH_BYTES = 4095  # Linux takes no longer path
 _NUMBER = "(0|[1-9][0-9]{0,9})"
 _PURPOSE = "[a-z][a-z0-9-]{0,31}"
 _KEY = "[A-Za-z0-9_-]{1,64}"
-_DERIVED = re.compile(rf"derived:{_NUMBER}/{_NUMBER}(r?)/({_PURPOSE})\.{_NUMBER}/{_NUMBER}")
+_DERIVED = re.compile(rf"derived:{_NUMBER}/{_NUMBER}/({_PURPOSE})\.{_NUMBER}/{_NUMBER}")
 _IMPORTED = re.compile(rf"imported:({_KEY})")
 _TOKEN = re.compile(
     r"pkcs11:token=([^;?&]+)(?:;serial=([^;?&]+))?;object=([^;?&]+);type=private"
@@ -40,7 +39,6 @@ class DerivedUri(msgspec.Struct, frozen=True, gc=False):
         purpose: what the key is for.
         slot: number of the chain of keys, one for each place in the list of keys.
         index: number of the key in its chain.
-        rest: the chain comes from the root that a branch keeps for later slots.
     """
 
     epoch: int
@@ -48,7 +46,6 @@ class DerivedUri(msgspec.Struct, frozen=True, gc=False):
     purpose: str
     slot: int
     index: int
-    rest: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what has no spelling."""
@@ -123,9 +120,8 @@ def parse_uri(text: str) -> KeyUri:
 def format_uri(uri: KeyUri) -> str:
     """Return the one spelling of a key URI; everything but A-Z a-z 0-9 . _ ~ - is encoded."""
     match uri:
-        case DerivedUri(epoch, identifier, purpose, slot, index, rest):
-            root = "r" if rest else ""
-            return f"derived:{epoch}/{identifier}{root}/{purpose}.{slot}/{index}"
+        case DerivedUri(epoch, identifier, purpose, slot, index):
+            return f"derived:{epoch}/{identifier}/{purpose}.{slot}/{index}"
         case ImportedUri(key):
             return f"imported:{key}"
         case TokenUri(module, token, label, serial):
@@ -138,10 +134,8 @@ def format_uri(uri: KeyUri) -> str:
 
 def _parsed(text: str) -> KeyUri | None:
     if found := _DERIVED.fullmatch(text):
-        epoch, identifier, rest, purpose, slot, index = found.groups()
-        return DerivedUri(
-            int(epoch), int(identifier), purpose, int(slot), int(index), rest=rest == "r"
-        )
+        epoch, identifier, purpose, slot, index = found.groups()
+        return DerivedUri(int(epoch), int(identifier), purpose, int(slot), int(index))
     if found := _IMPORTED.fullmatch(text):
         return ImportedUri(found[1])
     if found := _TOKEN.fullmatch(text):

@@ -20,7 +20,7 @@ import msgspec
 
 from keystead import suites
 from keystead.errors import ErrorCode, KeystoreError
-from keystead.keystores.uri import DerivedUri
+from keystead.custody.uri import DerivedUri
 from keystead.suites import Suite
 
 _CONTEXT: Final = b"keystead 1 "

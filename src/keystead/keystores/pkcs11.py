@@ -19,7 +19,7 @@ import msgspec
 
 from keystead import suites
 from keystead.errors import ErrorCode, KeystoreError
-from keystead.keystores.uri import TokenUri
+from keystead.custody.uri import TokenUri
 from keystead.suites import Suite
 
 if TYPE_CHECKING:

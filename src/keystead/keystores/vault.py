@@ -19,7 +19,7 @@ from keystead.keri.parsing import parse_key_event
 from keystead.keystores import derivation, software
 from keystead.keystores.marks import Marks
 from keystead.keystores.sealing import DataKey
-from keystead.keystores.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
+from keystead.custody.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
 from keystead.limits import DEFAULT_LIMITS
 from keystead.ports.keys import SECRET, KeySource, KeyUse, Mark, Plain, Sealed, Signer
 from keystead.suites import Suite

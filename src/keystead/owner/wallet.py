@@ -8,6 +8,7 @@ import msgspec
 
 from keystead.cesr.keys import Aid, Digest
 from keystead.custody.records import KeyRecord
+from keystead.custody.uri import DerivedUri, parse_uri
 from keystead.errors import ErrorCode, KeystoreError, UsageError
 from keystead.owner.records import Batch, Note, Records
 from keystead.ports.events import EventStore
@@ -31,11 +32,13 @@ class WalletState(msgspec.Struct, frozen=True, gc=False):
         created_at: when it was made, RFC 3339 text.
         epoch: number of the master seed for new identifiers.
         identifiers: identifiers made under it.
+        scrub: secrets were erased, and may not be overwritten everywhere yet.
     """
 
     created_at: str
     epoch: int = 0
     identifiers: int = 0
+    scrub: bool = False
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -181,7 +184,12 @@ class Wallet:
 
     def secret(self, key: KeyRecord) -> Sealed | None:
         """Return what the private half of a key is found with."""
-        return self.records.sealed(SECRET, key.parent) if key.parent else None
+        name = key.parent
+        if name.startswith("master."):
+            uri = parse_uri(key.uri)
+            if isinstance(uri, DerivedUri):  # the branch takes over when the seed is erased
+                name = self.derivation_root(uri.epoch, uri.identifier)
+        return self.records.sealed(SECRET, name) if name else None
 
     def derivation_root(self, epoch: int, number: int) -> str:
         """Return the name of the secret from which the keys of an identifier are derived."""

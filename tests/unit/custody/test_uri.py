@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keystead.errors import ErrorCode, UsageError
-from keystead.keystores.uri import (
+from keystead.custody.uri import (
     DerivedUri,
     ImportedUri,
     KeyUri,
@@ -30,7 +30,6 @@ URIS = (
         st.from_regex("[a-z][a-z0-9-]{0,31}", fullmatch=True),
         NUMBERS,
         NUMBERS,
-        rest=st.booleans(),
     )
     | st.builds(ImportedUri, st.from_regex("[A-Za-z0-9_-]{1,64}", fullmatch=True))
     | st.builds(TokenUri, MODULES, LABELS, LABELS, SERIALS)
@@ -38,7 +37,6 @@ URIS = (
 
 SPELLED: list[tuple[str, KeyUri]] = [
     ("derived:0/17/sign.0/4", DerivedUri(0, 17, "sign", 0, 4)),
-    ("derived:2/17r/next.3/4", DerivedUri(2, 17, "next", 3, 4, rest=True)),
     ("imported:EAbc_-9", ImportedUri("EAbc_-9")),
     (
         "pkcs11:token=office;object=key%201;type=private?module-path=/usr/lib/m.so",
