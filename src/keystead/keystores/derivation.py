@@ -19,8 +19,8 @@ from typing import Final
 import msgspec
 
 from keystead import suites
-from keystead.errors import ErrorCode, KeystoreError
 from keystead.custody.uri import DerivedUri
+from keystead.errors import ErrorCode, KeystoreError
 from keystead.suites import Suite
 
 _CONTEXT: Final = b"keystead 1 "

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from keystead import suites
-from keystead.errors import ErrorCode, KeystoreError
 from keystead.custody.uri import TokenUri
+from keystead.errors import ErrorCode, KeystoreError
 from keystead.suites import Suite
 
 if TYPE_CHECKING:

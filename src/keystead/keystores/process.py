@@ -218,7 +218,7 @@ _METHODS: Final[dict[type, Callable[[LocalVault, Any], Any]]] = {
     protocol.KnownHere: lambda vault, _: vault.known_here(),
     protocol.Adopt: lambda vault, _: vault.adopt(),
     protocol.Marks: lambda vault, one: vault.marks(one.aids),
-    protocol.LatestMark: lambda vault, _: vault.latest_mark(),
+    protocol.LatestMark: lambda vault, _: [one] if (one := vault.latest_mark()) else [],
     protocol.SetMark: lambda vault, one: vault.set_mark(one.mark),
     protocol.Branch: lambda vault, one: vault.branch(one.master, one.identifiers, one.records),
     protocol.Erase: lambda vault, one: vault.erase(one.secret, one.uri, one.generation),

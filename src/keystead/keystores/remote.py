@@ -84,7 +84,8 @@ class RemoteVault:
 
     def latest_mark(self) -> Mark | None:
         """Return the mark that was made last."""
-        return self._ask(protocol.LatestMark(), Optional[Mark])  # type: ignore[arg-type] # a union
+        found = self._ask(protocol.LatestMark(), list[Mark])
+        return found[0] if found else None
 
     def set_mark(self, mark: Mark) -> None:
         """Replace the mark of an identifier."""

@@ -13,13 +13,13 @@ from keystead.cesr.keys import Aid
 from keystead.cesr.versions import Kind
 from keystead.custody.catalogue import KeyType, Use, check_use
 from keystead.custody.records import KeyRecord
+from keystead.custody.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
 from keystead.errors import ErrorCode, KeystoreError
 from keystead.keri.events import AnyKeyEvent
 from keystead.keri.parsing import parse_key_event
 from keystead.keystores import derivation, software
 from keystead.keystores.marks import Marks
 from keystead.keystores.sealing import DataKey
-from keystead.custody.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
 from keystead.limits import DEFAULT_LIMITS
 from keystead.ports.keys import SECRET, KeySource, KeyUse, Mark, Plain, Sealed, Signer
 from keystead.suites import Suite
