@@ -46,15 +46,14 @@ class Database:
     Attributes:
         path: the file.
         connection: the open connection; transactions are never begun by themselves.
-        rollbacks: counts the transactions, nested ones included, that were undone.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         """Take over an open connection; use `create` or `open`."""
         self.path = path
         self.connection = connection
-        self.rollbacks = 0
         self._reading = False
+        self._lost: BaseException | None = None  # why the transaction cannot be committed
 
     @classmethod
     def create(cls, path: Path) -> "Database":
@@ -120,14 +119,16 @@ class Database:
         if self._reading:
             raise RuntimeError("a transaction cannot begin inside a snapshot")
         nested = self.connection.in_transaction
-        begin, end, undo = _NESTED if nested else _OUTERMOST
         with self._faults():
-            self.connection.execute(begin)
+            self.connection.execute("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
             try:
                 yield self.connection
-                self.connection.execute(end)
-            except BaseException:
-                self._undo(undo)
+                if nested:
+                    self.connection.execute("RELEASE nested")
+                else:
+                    self._commit()
+            except BaseException as error:
+                self._undo(error, nested=nested)
                 raise
 
     @contextmanager
@@ -147,7 +148,7 @@ class Database:
             finally:
                 if not nested:
                     self._reading = False
-                    self._end_reading()
+                    self._roll_back()
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """Return the rows that one query gives, of one moment.
@@ -182,18 +183,29 @@ class Database:
     def _faults(self) -> AbstractContextManager[None]:
         return _faults(self.path)
 
-    def _undo(self, statements: tuple[str, ...]) -> None:
-        """Roll back; close where that cannot be, so that nothing can be written half."""
-        self.rollbacks += 1
-        try:
-            for statement in statements:
-                self.connection.execute(statement)
-        except sqlite3.Error:
-            # Some errors end the whole transaction; what followed would be kept piece by piece.
-            if self.connection.in_transaction or statements == _NESTED[2]:
-                self.close()
+    def _commit(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+        self.connection.execute("COMMIT")
 
-    def _end_reading(self) -> None:
+    def _undo(self, error: BaseException, *, nested: bool) -> None:
+        """Roll back; close where that cannot be, so that nothing can be written half."""
+        try:
+            if not nested:
+                self._lost = None
+                self._roll_back()
+            elif self.connection.in_transaction:
+                self.connection.execute("ROLLBACK TO nested")
+                self.connection.execute("RELEASE nested")
+            else:
+                # Some errors, such as a full disk, end the whole transaction. Whoever goes on in
+                # the outer one all the same must not have that kept piece by piece.
+                self.connection.execute("BEGIN")
+                self._lost = error
+        except sqlite3.Error:
+            self.close()
+
+    def _roll_back(self) -> None:
         if self.connection.in_transaction:  # some errors end it by themselves
             self.connection.execute("ROLLBACK")
 
@@ -254,11 +266,6 @@ class Database:
         with files.io_faults(target):
             partial.replace(target)
             files.sync_folder(target.parent)
-
-
-# How a transaction begins, ends and is undone.
-_OUTERMOST = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
-_NESTED = ("SAVEPOINT nested", "RELEASE nested", ("ROLLBACK TO nested", "RELEASE nested"))
 
 
 @contextmanager

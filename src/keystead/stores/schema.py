@@ -43,11 +43,14 @@ class Migration(msgspec.Struct, frozen=True, gc=False):
     def statements(self) -> Iterator[str]:
         """Give the statements one by one; `executescript` would end the transaction."""
         text = ""
-        for line in self.sql.splitlines(keepends=True):
-            text += line
+        *parts, last = self.sql.split(";")
+        for part in parts:
+            text += f"{part};"
             if sqlite3.complete_statement(text):
                 yield text
                 text = ""
+        if (text + last).strip():
+            yield text + last  # a comment
 
 
 @cache
