@@ -32,6 +32,7 @@ from keystead.owner.keys import (
     record_of,
     reserve_record,
 )
+from keystead.owner.life import publish_notices
 from keystead.owner.plans import Change, Creation, Place, Plan
 from keystead.owner.records import Note
 from keystead.owner.settlement import settled
@@ -136,7 +137,11 @@ def rotate(wallet: Wallet, name: str, change: Change, *, reason: str = "") -> Ac
         head = head_of(wallet)
         record, state = settled(wallet, name, lambda *log: plan_for(*log).event.said)
         plan = plan_for(record, state)
-        return carry_out(wallet, record, state, plan, Note(action, reason, plan.event.said), head)
+        note = Note(action, reason, plan.event.said)
+        accepted = carry_out(wallet, record, state, plan, note, head)
+        if accepted is not None:
+            publish_notices(wallet, record.aid, reason)
+        return accepted
 
 
 def anchor(wallet: Wallet, name: str, seals: Sequence[Seal], *, reason: str = "") -> AcceptedEvent:

@@ -1,6 +1,6 @@
 """The life of keys: compromised, retired, imported; and what depends on them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -10,16 +10,17 @@ from keystead.cesr.keys import Aid, parse_key
 from keystead.custody.catalogue import KeyType, Method
 from keystead.custody.impact import Impact, SignedEventRef, Standing, impact
 from keystead.custody.records import KeyRecord
-from keystead.custody.states import GONE, State
+from keystead.custody.states import GONE, SUSPECT, State
 from keystead.custody.uri import ImportedUri, format_uri
 from keystead.errors import ErrorCode, KeystoreError, UsageError
 from keystead.keri import build
 from keystead.keri.keystate import KeyState
-from keystead.keri.verdicts import Recorded, Source
+from keystead.keri.verdicts import Rejected, Source
 from keystead.owner.compromises import compromises, notice_payload, write_notice
 from keystead.owner.events import current_places
 from keystead.owner.intake import take_in
 from keystead.owner.keys import put_moved
+from keystead.owner.plans import Place
 from keystead.owner.records import Note
 from keystead.owner.wallet import KEY, Wallet
 from keystead.ports.keys import SECRET, KeySource, Plain, Sealed
@@ -162,37 +163,39 @@ def publish_notices(wallet: Wallet, aid: str, reason: str = "") -> int:
     state = wallet.events.key_state(Aid(aid)) if aid else None
     if state is None or not state.establishment.transferable:
         return 0
-    current = {key.text for key in state.establishment.signing_keys}
+    try:
+        places = current_places(wallet, state)
+    except KeystoreError:
+        return 0  # the latest keys are compromised too: the next rotation tells of all
     told = {one.signing_key.text: one for one in compromises(wallet.events, state.aid)}
     fresh = {text for text, one in told.items() if one.signer_sn == state.establishment.sn}
     count = 0
-    for text, ended_at in past_keys(wallet, state).items():
+    for text, (start, end) in past_keys(wallet, state).items():
         key = wallet.key(build.commitment(parse_key(text)))
-        if key is None or key.state not in (State.COMPROMISED, State.DESTROYED_COMPROMISED):
+        if key is None or key.state not in SUSPECT:
             continue
         count += 1
-        if text in current or text in fresh:
-            continue
-        since = key.exposed_since
-        first = 0 if since is None else min(since, ended_at)
-        _publish(wallet, state, text, first, reason)
+        if text not in fresh:
+            since = start if key.exposed_since is None else key.exposed_since
+            first = min(max(since, start), end)
+            _publish(wallet, places, _payload(wallet, state, text, first, reason), state)
     return count
 
 
-def past_keys(wallet: Wallet, state: KeyState) -> dict[str, int]:
-    """Return keys that signed before the latest establishment event, and what ended each."""
-    ended: dict[str, int] = {}
+def past_keys(wallet: Wallet, state: KeyState) -> dict[str, tuple[int, int]]:
+    """Return the keys that signed before the latest keys: from which event, and up to which."""
+    spans: dict[str, tuple[int, int]] = {}
+    current: tuple[str, ...] = ()
     for accepted in wallet.events.events(state.aid):
-        keys = accepted.state.establishment
-        if keys.sn != accepted.event.sn:
+        keys, sn = accepted.state.establishment, accepted.event.sn
+        if keys.sn != sn:
             continue
-        listed = {key.text for key in keys.signing_keys}
-        for text, end in ended.items():
-            if end < 0 and text not in listed:
-                ended[text] = accepted.event.sn
-        for text in listed:
-            ended[text] = -1
-    return {text: end for text, end in ended.items() if end >= 0}
+        for text in current:
+            spans[text] = (spans[text][0], sn)
+        current = tuple(key.text for key in keys.signing_keys)
+        for text in current:
+            spans.setdefault(text, (sn, sn))
+    return {text: span for text, span in spans.items() if text not in current}
 
 
 def impact_of(wallet: Wallet, key_id: str) -> Impact:
@@ -236,11 +239,12 @@ def _signed_events(wallet: Wallet, aid: Aid) -> Iterator[SignedEventRef]:
         )
 
 
-def _publish(wallet: Wallet, state: KeyState, key: str, first_sn: int, reason: str) -> None:
-    payload = notice_payload(
-        state.aid, parse_key(key), first_sn=first_sn, reason=reason, now=wallet.now()
-    )
-    places = current_places(wallet, state)
+def _payload(wallet: Wallet, state: KeyState, key: str, first_sn: int, reason: str) -> bytes:
+    now = wallet.now()
+    return notice_payload(state.aid, parse_key(key), first_sn=first_sn, reason=reason, now=now)
+
+
+def _publish(wallet: Wallet, places: Sequence[Place], payload: bytes, state: KeyState) -> None:
     raws = wallet.vault.sign_statement(payload, wallet.use([place.key for place in places]))
     signatures = tuple(
         indexed.make(Suite[place.key.suite], raw, place.index, ondex=None)
@@ -249,6 +253,5 @@ def _publish(wallet: Wallet, state: KeyState, key: str, first_sn: int, reason: s
     last = state.establishment
     message = write_notice(payload, SignatureGroup(state.aid, last.sn, last.said, signatures))
     for result in take_in(wallet, [message], own=(state.aid,), source=Source.LOCAL):
-        if not isinstance(result.verdict, Recorded):
-            what = f"the notice on a compromised key was not kept: {result.verdict}"
-            raise KeystoreError(ErrorCode.LIFE_STATE, what)
+        if isinstance(result.verdict, Rejected):
+            raise result.verdict.error
