@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 import sys
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -148,7 +149,10 @@ class Toy:
         path, draft = root / "head", root / "head.new"
         raw = json.dumps({"number": number, "filling": " " * 2000}).encode()
         if self.in_place:
-            path.write_bytes(raw)
+            with path.open("wb", buffering=0) as file:
+                file.write(raw[:10])
+                time.sleep(0.0005)
+                file.write(raw[10:])
             return
         with suppress(FileNotFoundError):
             draft.unlink()
@@ -265,3 +269,10 @@ class OddToy(Toy):
         except StoreError as error:
             sys.stderr.write(f"error: {error}\n")
             raise SystemExit(99) from None
+
+
+class IdleToy(Toy):
+    """Promises nothing."""
+
+    def run(self, root: Path, acknowledge: Acknowledge, seed: int) -> None:
+        """Do nothing."""

@@ -35,16 +35,16 @@ def test_a_sound_store_survives() -> None:
         assert f"acknowledged: {operation}" in output
 
 
-def test_an_early_promise_is_found() -> None:
-    """A store that acknowledges before it is done breaks its promise; the case can be repeated."""
-    code, output = kill("EarlyToy", "-n", "60", "-j", "1")
+def test_a_torn_change_is_found() -> None:
+    """A store that overwrites in place is caught in the middle, and the case can be repeated."""
+    code, output = kill("InPlaceToy", "-n", "100", "-j", "1")
     assert code == 1
-    number = re.search(r"was acknowledged \(.* --seed 1 --only (\d+)\)", output)
+    number = re.search(r"JSONDecodeError.*\n \(.* --seed 1 --only (\d+)\)", output)
     assert number
-    code, output = kill("EarlyToy", "--only", number[1], "-n", "40", "-j", "1")
+    code, output = kill("InPlaceToy", "--only", number[1], "-n", "100", "-j", "1")
     assert code == 1
     assert f"--only {number[1]})" in output
-    assert "40 cases" in output
+    assert "100 cases" in output
 
 
 def test_a_workload_that_fails_by_itself_is_a_finding() -> None:
@@ -59,3 +59,12 @@ def test_a_workload_that_ends_by_itself_is_a_finding() -> None:
     code, output = kill("QuittingToy", "-n", "20", "-j", "1")
     assert code == 1
     assert "the workload ended with 7" in output
+
+
+def test_a_workload_that_is_wrong_without_a_crash_is_no_test() -> None:
+    """When an unharmed folder does not pass the check, or nothing is promised, nothing runs."""
+    for toy, word in (("EarlyToy", "without a crash: "), ("IdleToy", "acknowledged nothing")):
+        code, output = kill(toy, "-n", "20", "-j", "1")
+        assert code == 1
+        assert word in output
+        assert "cases" not in output

@@ -161,8 +161,7 @@ def test_flaws_are_found(
     output = capsys.readouterr().out
     assert word in output
     number = output.partition("--only ")[2].partition(")")[0]
-    # How many runs are recorded follows from the number of images.
-    assert main([*power, "--only", number, "-n", "150"]) == 1
+    assert main([*power, "--recordings", "1", "--only", number]) == 1
     assert f"--only {number})" in capsys.readouterr().out
 
 

@@ -9,6 +9,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -16,7 +17,14 @@ from random import Random
 from keystead.errors import KeysteadError
 from keystead.testing.crash import faults, kill, power
 from keystead.testing.crash.recording import RecordingError
-from keystead.testing.crash.workload import Cases, Tally, load, run_cases, working_folder
+from keystead.testing.crash.workload import (
+    Cases,
+    Tally,
+    WorkloadError,
+    load,
+    run_cases,
+    working_folder,
+)
 
 WALLET = "keystead.testing.crash.wallet:WalletWorkload"
 _SHOWN = 20  # findings
@@ -30,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
-    except (RecordingError, KeysteadError) as error:
+    except (WorkloadError, RecordingError, KeysteadError) as error:
         print(f"keystead: error: {error}", file=sys.stderr)
         return 1
     return code
@@ -101,6 +109,8 @@ def _faults(options: argparse.Namespace) -> int:
             options.workload, base, operations=options.operation, command=command
         )
         total = len(cases.faults)
+        for operation, count in Counter(one.operation for one in cases.faults).items():
+            print(f"{operation}: {count // len(faults.FAULTS)} calls that write", file=sys.stderr)
         random = Random(options.seed)  # noqa: S311 - repeatable on purpose
         numbers = sorted(random.sample(range(total), -(-total // options.every)))
         return _finish(cases, numbers if options.only is None else [options.only], options)

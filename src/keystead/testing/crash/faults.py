@@ -104,7 +104,8 @@ class Faults:
         findings += examine(
             load(self.name), root, [*acknowledged, *now], in_flight=ending != "done"
         )
-        again = f"faults --workload {self.name} --only {number}"
+        chosen = "".join(f" --operation {one}" for one in self.prepared)
+        again = f"faults --workload {self.name}{chosen} --only {number}"
         tally.findings += [
             f"{fault}: {one} (python -m keystead.testing.crash {again})" for one in findings
         ]

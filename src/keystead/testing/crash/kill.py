@@ -19,6 +19,7 @@ from keystead.testing.crash.workload import (
     DEADLINE,
     Acknowledge,
     Tally,
+    WorkloadError,
     examine,
     load,
     renew,
@@ -72,7 +73,8 @@ class Kills:
         stage = self.stages[0] if fresh else random.choice(self.stages[1:])
         root = place / "root"
         renew(root, stage.path)
-        child = _Child(lambda send: workload.run(root, send, random.getrandbits(32)))
+        seed = random.getrandbits(32)
+        child = _Child(lambda send: workload.run(root, send, seed))
         # Operations repeat, times do not: a repeated case is killed at another time each time.
         times = random if self.again is None else Random()  # noqa: S311 - any time will do
         child.kill_sometime(times, self.spans[0] if fresh else self.spans[1])
@@ -109,7 +111,11 @@ def _interrupt_check(
 
 
 def prepare(name: str, seed: int, base: Path) -> Kills:
-    """Do one full run, keep copies of the folder as it grows, and see how long things take."""
+    """Do one full run, keep copies of the folder as it grows, and see how long things take.
+
+    Raises:
+        WorkloadError: a run does nothing, or an unharmed folder does not pass the check.
+    """
     root = base / "root"
     stages = [Stage(None, ())]
     workload = load(name)
@@ -128,7 +134,8 @@ def prepare(name: str, seed: int, base: Path) -> Kills:
     for stage in stages[1 :: max(1, len(stages) // 4)]:
         renew(root, stage.path)
         start = time.perf_counter()
-        workload.check(root, stage.acknowledged, False)  # noqa: FBT003 - the protocol has it so
+        if findings := examine(workload, root, stage.acknowledged, in_flight=False):
+            raise WorkloadError("without a crash: " + "; ".join(findings))
         checking = max(checking, time.perf_counter() - start)
         renew(root, stage.path)
         span = max(span, _time_run(name, root, seed, None))
@@ -162,7 +169,7 @@ def _time_run(
 
     load(name).run(root, acknowledge, seed)
     if not times:
-        raise ValueError("the workload acknowledged nothing")
+        raise WorkloadError("the workload acknowledged nothing")
     return times[min(_AHEAD, len(times)) - 1]
 
 

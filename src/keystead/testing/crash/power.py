@@ -215,7 +215,8 @@ class PowerCuts:
         root = place / "root"
         image.write(root)
         in_flight = position < len(recording.steps)
-        again = f"power --workload {self.name} --seed {self.seed} --only {number}"
+        again = f"power --workload {self.name} --seed {self.seed}"
+        again += f" --recordings {len(self.recordings)} --only {number}"
         for one in examine(load(self.name), root, image.acknowledged(), in_flight=in_flight):
             tally.findings.append(
                 f"before step {position} of {len(recording.steps)}: {one} "

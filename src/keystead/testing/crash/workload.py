@@ -27,6 +27,10 @@ _MEMORY_NEEDED = 256 << 20
 Acknowledge: TypeAlias = Callable[[bytes], None]
 
 
+class WorkloadError(Exception):
+    """The workload fails without any crash, so there is nothing to test."""
+
+
 class Workload(Protocol):
     """Operations that must survive crashes, and the judge of what is left of them.
 
