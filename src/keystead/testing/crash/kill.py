@@ -28,6 +28,7 @@ from keystead.testing.crash.workload import (
 _STAGES = 40  # prepared folders
 _FROM_NOTHING = 0.1  # share of runs
 _RECOVERY = 0.1  # share of checks that are killed too, before the one that counts
+_ATTEMPTS = 4  # to kill it before it is done, each sooner
 _AHEAD = 3  # acknowledgements that a run gets at most before it is killed
 _HEADER = struct.Struct("=cI")
 
@@ -72,12 +73,15 @@ class Kills:
         fresh = len(self.stages) == 1 or random.random() < _FROM_NOTHING
         stage = self.stages[0] if fresh else random.choice(self.stages[1:])
         root = place / "root"
-        renew(root, stage.path)
         seed = random.getrandbits(32)
-        child = _Child(lambda send: workload.run(root, send, seed))
         # Operations repeat, times do not: a repeated case is killed at another time each time.
         times = random if self.again is None else Random()  # noqa: S311 - any time will do
-        child.kill_sometime(times, self.spans[0] if fresh else self.spans[1])
+        for attempt in range(_ATTEMPTS):
+            renew(root, stage.path)
+            child = _Child(lambda send: workload.run(root, send, seed))
+            child.kill_sometime(times, self.spans[0 if fresh else 1] / 4**attempt)
+            if child.killed or child.failure:
+                break
         acknowledged = [*stage.acknowledged, *child.acknowledged]
         _count(tally, child, fresh=fresh)
         findings = [child.failure] if child.failure else []
