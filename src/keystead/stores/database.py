@@ -275,14 +275,15 @@ def _faults(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         number = getattr(error, "sqlite_errorcode", None)
-        if number is None:
+        if number is None and not isinstance(error, sqlite3.OperationalError):
             raise  # misuse of the module, not a fault of the file
-        raise _fault(path, error, number) from error
+        # Text that is none has no number.
+        raise _fault(path, error, sqlite3.SQLITE_CORRUPT if number is None else number) from error
 
 
 def _fault(path: Path, error: sqlite3.Error, number: int) -> StoreError:
     code = _CODES.get(number & 0xFF, ErrorCode.STORE_IO)
-    name = error.sqlite_errorname
+    name = getattr(error, "sqlite_errorname", "")
     match code:
         case ErrorCode.STORE_BUSY:
             return StoreError(code, f"somebody else is writing to {path}")

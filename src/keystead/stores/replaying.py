@@ -136,7 +136,7 @@ def statements(database: Database) -> Iterator[Record]:
     Raises:
         StoreError: as `replay`.
     """
-    query = "SELECT aid, key, signer_sn, raw, proofs, checksum FROM statement ORDER BY number"
+    query = "SELECT aid, key, signer_sn, raw, proofs, checksum FROM statement"
     for row in database.rows(query):
         with rows.reading(f"a statement about {row[0]}"):
             rows.check_row(row[-1], *row[:-1])

@@ -3,7 +3,7 @@
 -- Evidence is what came from outside, as the bytes that were signed, and when it came: it changes
 -- only by new rows (event, receipt, duplicity), by a later statement (statement), or when it is
 -- settled (held). Derived is what can be computed of evidence alone; it is dropped and made anew by
--- `fsck.rebuild`. Numbers that may be larger than 63 bits are hex text. A checksum is SHA-256 over
+-- `replaying.rebuild`. Numbers that may be larger than 63 bits are hex text. A checksum is SHA-256 over
 -- what never changes in the rest of its row, in the order of columns.
 
 -- Evidence: accepted events in the order in which they were first seen.
@@ -57,14 +57,13 @@ CREATE TABLE duplicity (
 
 -- Evidence: the latest statement of each kind.
 CREATE TABLE statement (
-    number INTEGER PRIMARY KEY,         -- order of first arrival
     aid TEXT NOT NULL,                  -- the first identifier that it speaks of
     key TEXT NOT NULL,                  -- all that a later one must agree in, as JSON
     signer_sn INTEGER,
     raw BLOB NOT NULL,
     proofs BLOB NOT NULL,
     checksum BLOB NOT NULL,
-    UNIQUE (aid, key)
+    PRIMARY KEY (aid, key)
 ) STRICT;
 
 -- Evidence: what waits.
