@@ -7,7 +7,10 @@ from typing import Final
 import msgspec
 
 from keystead.cesr.keys import Aid, Digest
-from keystead.custody.records import KeyRecord
+from keystead.custody.catalogue import KeyType, Method
+from keystead.custody.records import KeyRecord, move
+from keystead.custody.records import begin as begin_life
+from keystead.custody.states import State
 from keystead.custody.uri import DerivedUri, parse_uri
 from keystead.errors import ErrorCode, KeystoreError, UsageError
 from keystead.owner.records import Batch, Note, Records
@@ -215,11 +218,13 @@ class Wallet:
 
 
 def begin(wallet: Wallet) -> None:
-    """Fill the store of a new wallet: a master seed and nothing else."""
+    """Fill the store of a new wallet: its own keys and nothing else."""
     with wallet.store.transaction():
         batch = wallet.batch()
-        note = Note("init")
-        batch.put(STATE, "wallet", WalletState(wallet.time()), note)
+        batch.put(STATE, "wallet", WalletState(wallet.time()), Note("init"))
+        passphrase, data = KeyType.WALLET_PASSPHRASE, KeyType.WALLET_DATA
+        put_own_key(wallet, batch, passphrase, passphrase, Method.PASSPHRASE)
+        put_own_key(wallet, batch, data, data, Method.RANDOM)
         new_master(wallet, batch, 0)
         batch.write()
 
@@ -229,6 +234,44 @@ def new_master(wallet: Wallet, batch: Batch, epoch: int) -> None:
     name = f"master.{epoch}"
     sealed = wallet.vault.new_seed(name, batch.next_generation)
     batch.put_secret(name, sealed, Note("new seed"))
+    put_own_key(wallet, batch, name, KeyType.MASTER_SEED, Method.RANDOM)
+
+
+# What wraps each kind of key that serves the wallet itself.
+_WRAPPED_BY: Final = {
+    KeyType.WALLET_PASSPHRASE: "",
+    KeyType.WALLET_DATA: KeyType.WALLET_PASSPHRASE.value,
+    KeyType.MASTER_SEED: KeyType.WALLET_DATA.value,
+}
+
+
+def put_own_key(wallet: Wallet, batch: Batch, name: str, kind: KeyType, method: Method) -> None:
+    """Write the record of a key that serves the wallet itself; it is in force at once."""
+    at = wallet.time()
+    made = KeyRecord(
+        id=str(name),
+        type=kind,
+        method=method,
+        state=State.PRE_ACTIVE,
+        created_at=at,
+        changed_at=at,
+        parent=_WRAPPED_BY[kind],
+    )
+    begin_life(made, actor=wallet.actor, reason="")
+    batch.put(KEY, made.id, made, Note("new key", after=made.state))
+    put_step(wallet, batch, made, State.ACTIVE)
+
+
+def put_step(wallet: Wallet, batch: Batch, record: KeyRecord, after: State) -> KeyRecord:
+    """Write a key that serves the wallet itself in its next state, and return it.
+
+    Raises:
+        KeystoreError: it cannot go there (keystore.state).
+    """
+    moved, step = move(record, after, at=wallet.now(), actor=wallet.actor, reason="")
+    note = Note("new key", before=record.state, after=step.after)
+    batch.put(KEY, record.id, moved, note)
+    return moved
 
 
 def checked_name(name: str) -> str:
