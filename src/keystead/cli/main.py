@@ -13,6 +13,10 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 # Name -> module and attribute of the command, and its line in the help.
 _COMMANDS = {
     "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
+    "init": ("keystead.cli.init:init", "Make a wallet."),
+    "unlock": ("keystead.cli.locking:unlock", "Keep the wallet open for a while."),
+    "lock": ("keystead.cli.locking:lock", "Lock the wallet."),
+    "passphrase": ("keystead.cli.locking:passphrase", "Replace the passphrase of the wallet."),
     "log": ("keystead.cli.log:log", "Verify key event logs."),
 }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 import msgspec
 
-from keystead.cli.secrets import SecretSource, passphrase_options, read_secret
+from keystead.cli.secrets import SecretSource, new_secret, passphrase_options, read_secret
 from keystead.owner.wallet import Wallet
 from keystead.ports.keys import Vault
 
@@ -52,6 +52,17 @@ def wallet_options(command: Callable[..., Result]) -> Callable[..., Result]:
         return command(*args, **options)
 
     return with_place
+
+
+def kdf_option(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Give a command the option that says how much one try of a passphrase costs."""
+    return click.option(
+        "--kdf",
+        type=click.Choice(["default", "low-memory", "strong", "paranoid"]),
+        default="default",
+        show_default=True,
+        help="How much one try of the passphrase costs: 256, 64, 512 or 2048 MiB of memory.",
+    )(command)
 
 
 def home_folder(asked: str | None) -> Path:
@@ -114,8 +125,35 @@ def ask_data_key(place: WalletPlace, store: "GuardedStore") -> bytes:
     from keystead.keystores.passphrase import normalized  # noqa: PLC0415 - as above
     from keystead.owner.unlocking import unlock  # noqa: PLC0415 - as above
 
-    passphrase = normalized(read_secret(place.passphrase, "Passphrase of the wallet"))
+    passphrase = normalized(read_secret(place.passphrase, "Passphrase of the wallet: "))
     return unlock(store, lambda envelope: open_with(envelope, passphrase), now=now())
+
+
+def ask_new_passphrase(source: SecretSource) -> bytes:
+    """Ask for a new passphrase; one that is made is shown on the terminal, and nowhere else.
+
+    Raises:
+        UsageError: as `new_secret`.
+        click.Abort: the input was closed at the prompt.
+    """
+    from keystead.keystores.passphrase import normalized  # noqa: PLC0415 - only for new ones
+
+    text, generated = new_secret(source)
+    if generated:
+        with Path("/dev/tty").open("r+b", buffering=0) as terminal:
+            terminal.write(_SHOWN.format(text).encode())
+            if not terminal.readline():
+                raise click.Abort
+    return normalized(text)
+
+
+_SHOWN: Final = """\
+The passphrase of your wallet:
+
+    {}
+
+Write it down and keep it apart from this machine. It is not shown again, and without it the
+wallet cannot be opened by anybody. Press Enter when it is written down: """
 
 
 def now() -> datetime:

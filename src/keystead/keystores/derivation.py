@@ -28,7 +28,7 @@ _WIDE: Final = 48  # bytes from which a private key of an ECDSA curve is reduced
 MOST_STEPS: Final = 1_000_000  # of a ratchet; one takes 3 µs
 
 
-def derive(key: bytes, purpose: str, length: int = 32) -> bytes:
+def derive(key: bytes | bytearray, purpose: str, length: int = 32) -> bytes:
     """Return `length` bytes for a purpose, from a key of at least 32 random bytes."""
     from cryptography.hazmat.primitives.hashes import SHA512  # noqa: PLC0415 - 40 ms
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - as above

@@ -21,8 +21,9 @@ from keystead.errors import (
 )
 from keystead.ports.keys import KeySource, KeyUse, Mark, Plain, Sealed
 
-LONGEST: Final = 64 * 1024 * 1024  # bytes of a frame; the records of 100,000 keys
-SOCKET: Final = "signer.sock"
+LONGEST: Final = 64 * 1024 * 1024  # bytes of a message; the records of 100,000 keys
+_HEAD: Final = 4  # bytes that tell the length
+_PIECE: Final = 1 << 18
 
 
 class Hello(msgspec.Struct, tag="hello"):
@@ -103,7 +104,7 @@ class Marks(msgspec.Struct, tag="marks"):
 
 
 class LatestMark(msgspec.Struct, tag="latest_mark"):
-    """As `Vault.latest_mark`."""
+    """As `Vault.latest_mark`; the answer is a list of one."""
 
 
 class SetMark(msgspec.Struct, tag="set_mark"):
@@ -182,34 +183,45 @@ REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
 
 
-def send(connection: socket.socket, value: Any) -> None:  # noqa: ANN401 - any message
-    """Send one frame."""
+def frame(value: Any) -> bytes:  # noqa: ANN401 - any message
+    """Return a message as it is sent."""
     data = msgspec.msgpack.encode(value)
-    connection.sendall(len(data).to_bytes(4, "big") + data)
+    return len(data).to_bytes(_HEAD, "big") + data
 
 
-def receive(connection: socket.socket) -> bytes | None:
-    """Receive one frame; None if the other end has closed.
+def take(received: bytearray) -> bytes | None:
+    """Take the next message out of what was received; None if it is not there as a whole.
 
     Raises:
-        KeystoreError: it closed inside a frame, or the frame is too long
-            (keystore.signer_process).
+        KeystoreError: it would be too long (keystore.signer_process).
     """
-    head = _exactly(connection, 4)
-    if head is None:
+    if len(received) < _HEAD:
         return None
-    size = int.from_bytes(head, "big")
-    data = _exactly(connection, size) if size <= LONGEST else None
-    if data is None:
-        raise KeystoreError(ErrorCode.SIGNER_PROCESS, "the signer process broke off")
+    end = _HEAD + int.from_bytes(received[:_HEAD], "big")
+    if end > _HEAD + LONGEST:
+        raise KeystoreError(ErrorCode.SIGNER_PROCESS, "a message of the signer process is too long")
+    if len(received) < end:
+        return None
+    data = bytes(received[_HEAD:end])
+    del received[:end]
     return data
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
-        piece = connection.recv(min(size - len(data), 1 << 20))
+def send(connection: socket.socket, value: Any) -> None:  # noqa: ANN401 - as above
+    """Send one message."""
+    connection.sendall(frame(value))
+
+
+def receive(connection: socket.socket) -> bytes | None:
+    """Receive one message; None if the other end has closed.
+
+    Raises:
+        KeystoreError: the message is too long (keystore.signer_process).
+    """
+    received = bytearray()
+    while (data := take(received)) is None:
+        piece = connection.recv(_PIECE)
         if not piece:
             return None
-        data += piece
-    return bytes(data)
+        received += piece
+    return data

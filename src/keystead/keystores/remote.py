@@ -1,21 +1,26 @@
 """The vault in the signer process, seen from a command."""
 
+import os
+import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from keystead.cesr.keys import Aid
 from keystead.errors import ErrorCode, KeystoreError
 from keystead.keystores import protocol
-from keystead.keystores.address import connect
+from keystead.keystores.address import connect, peer
 from keystead.ports.keys import KeySource, KeyUse, Mark, Plain, Sealed
 
 T = TypeVar("T")
 
-_PATIENCE = 120.0  # seconds; tokens with a button wait for a finger
+_PATIENCE: Final = 120.0  # seconds; tokens with a button wait for a finger
+_MOMENT: Final = 5.0  # seconds that it may take to end
+_PIECE: Final = 4096
 
 
 class RemoteVault:
@@ -30,10 +35,6 @@ class RemoteVault:
     def close(self) -> None:
         """End the connection; the signer process goes on."""
         self._connection.close()
-
-    def lock(self) -> None:
-        """Have the signer process wipe its keys and end."""
-        self._ask(protocol.Lock(), None)
 
     def seal(self, records: Sequence[Plain]) -> list[bytes]:
         """Seal records."""
@@ -57,7 +58,7 @@ class RemoteVault:
 
     def prove_possession(self, source: KeySource, public_key: bytes) -> None:
         """Check that a source holds the private half of a public key."""
-        self._ask(protocol.ProvePossession(source, public_key), None)
+        self._ask(protocol.ProvePossession(source, public_key), type(None))
 
     def sign_event(
         self, raw: bytes, keys: Sequence[KeyUse], *, audit_count: int, audit_head: bytes
@@ -76,7 +77,7 @@ class RemoteVault:
 
     def adopt(self) -> None:
         """Begin to keep marks of the wallet on this machine."""
-        self._ask(protocol.Adopt(), None)
+        self._ask(protocol.Adopt(), type(None))
 
     def marks(self, aids: Sequence[Aid]) -> list[Mark | None]:
         """Return the marks of identifiers."""
@@ -89,7 +90,7 @@ class RemoteVault:
 
     def set_mark(self, mark: Mark) -> None:
         """Replace the mark of an identifier."""
-        self._ask(protocol.SetMark(mark), None)
+        self._ask(protocol.SetMark(mark), type(None))
 
     def branch(
         self, master: Sealed, identifiers: Sequence[int], records: Sequence[Plain]
@@ -101,7 +102,7 @@ class RemoteVault:
         """Seal a branch without a key, or destroy a key in its token."""
         return self._ask(protocol.Erase(secret, uri, generation), bytes)
 
-    def _ask(self, request: protocol.Request, kind: type[T] | None) -> T:
+    def _ask(self, request: protocol.Request, kind: type[T]) -> T:
         return _ask(self._connection, request, kind)
 
 
@@ -109,33 +110,75 @@ def find_vault(home: Path, wallet: str) -> RemoteVault | None:
     """Return the vault of an unlocked wallet, None if no signer process runs for it.
 
     Raises:
-        KeystoreError: something else listens there (keystore.signer_process).
+        KeystoreError: something else listens there, or does not answer (keystore.signer_process).
     """
     connection = connect(home)
     if connection is None:
         return None
-    connection.settimeout(_PATIENCE)
     try:
+        connection.settimeout(_PATIENCE)
         welcome = _ask(connection, protocol.Hello(), protocol.Welcome)
-    except KeystoreError:
+    except BaseException as error:
         connection.close()
-        return None  # it was about to end
+        if isinstance(error, KeystoreError) and error.code is ErrorCode.LOCKED:
+            return None  # it was about to end
+        raise
     if welcome.wallet != wallet:
         connection.close()
         raise KeystoreError(ErrorCode.SIGNER_PROCESS, "the signer process serves another wallet")
     return RemoteVault(connection, welcome)
 
 
-def _ask(connection: socket.socket, request: protocol.Request, kind: type[T] | None) -> T:
+def lock(home: Path) -> bool:
+    """Have the signer process wipe its keys and end, and wait for that; tell if there was one.
+
+    One that does not answer is killed.
+
+    Raises:
+        KeystoreError: it is another user's (keystore.signer_process).
+    """
+    connection = connect(home)
+    if connection is None:
+        return False
+    with connection:
+        connection.settimeout(_MOMENT)
+        try:
+            protocol.send(connection, protocol.Lock())
+            _drain(connection)
+        except TimeoutError:
+            process, _ = peer(connection)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            with suppress(OSError):
+                _drain(connection)
+        except OSError:
+            pass  # it ended by itself
+    return True
+
+
+def _drain(connection: socket.socket) -> None:
+    """Wait until the other end closes."""
+    while connection.recv(_PIECE):
+        pass
+
+
+def _ask(connection: socket.socket, request: protocol.Request, kind: type[T]) -> T:
     try:
         protocol.send(connection, request)
         data = protocol.receive(connection)
-    except OSError as error:
-        what = f"the signer process does not answer: {error}"
+    except TimeoutError:
+        what = "the signer process does not answer"
         raise KeystoreError(ErrorCode.SIGNER_PROCESS, what) from None
+    except OSError:
+        data = None
     if data is None:
         raise KeystoreError(ErrorCode.LOCKED, "the wallet was locked meanwhile")
-    answer = protocol.ANSWERS.decode(data)
-    if answer.failure is not None:
-        raise answer.failure.error()
-    return msgspec.msgpack.decode(answer.result, type=kind)
+    try:
+        answer = protocol.ANSWERS.decode(data)
+        if answer.failure is None:
+            return msgspec.msgpack.decode(answer.result, type=kind)
+        error = answer.failure.error()
+    except (msgspec.MsgspecError, ValueError):
+        what = "the signer process is of another version"
+        raise KeystoreError(ErrorCode.SIGNER_PROCESS, what) from None
+    raise error

@@ -26,8 +26,8 @@ _NONCE_BYTES: Final = 24
 class DataKey:
     """The data key of a wallet, which seals its records."""
 
-    def __init__(self, wallet: str, key: bytes) -> None:
-        """Derive a key for each purpose from the 32 bytes of the data key."""
+    def __init__(self, wallet: str, key: bytes | bytearray) -> None:
+        """Derive a key for each purpose from the 32 bytes of the data key, which is not kept."""
         self.wallet = wallet
         self._records = derive(key, "wallet records")
         self._secrets = derive(key, "wallet secrets")

@@ -32,12 +32,12 @@ _EVENT_START: Final = b'{"v":"KERI'
 class LocalVault:
     """A `Vault` that lives as long as this process, or until it is closed."""
 
-    def __init__(self, wallet: str, data_key: bytes, marks: Path) -> None:
+    def __init__(self, wallet: str, data_key: bytes | bytearray, marks: Path) -> None:
         """Open the vault of a wallet.
 
         Args:
             wallet: the id of the wallet.
-            data_key: 32 bytes.
+            data_key: 32 bytes; not kept.
             marks: folder of the marks, apart from the wallet.
         """
         self.wallet = wallet

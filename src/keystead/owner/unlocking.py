@@ -1,10 +1,16 @@
-"""Passphrases and how often they may be tried."""
+"""Passphrases: how often they may be tried, and how one replaces another."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 
-from keystead.errors import ErrorCode, KeystoreError
+import msgspec
+
+from keystead.custody.catalogue import KeyType, Method
+from keystead.custody.states import State
+from keystead.errors import ErrorCode, KeystoreError, StoreError
+from keystead.owner.records import Note
+from keystead.owner.wallet import STATE, Wallet, put_own_key, put_step
 from keystead.ports.wallet import Envelope, WalletStore
 
 FREE_TRIES: Final = 5
@@ -47,13 +53,16 @@ def unlock(
     at = int(now.timestamp())
     with store.transaction():
         failed, last_at = store.attempts()
-        # A clock that was set back must not let anybody in, nor keep the owner out for long.
-        waited = max(0, at - last_at)
-        wait = seconds_to_wait(failed) - waited
-        if wait > 0:
-            what = f"{failed} passphrases did not fit: the next can be tried in {wait} seconds"
-            raise KeystoreError(ErrorCode.BACK_OFF, what, seconds=wait)
-        store.set_attempts(failed + 1, at)
+        left = seconds_to_wait(failed) - max(0, at - last_at)
+        if left <= 0:
+            store.set_attempts(failed + 1, at)
+        elif at < last_at:
+            # The clock was set back: the wait begins again, and does not last until the clock is
+            # where it was, which may be years.
+            store.set_attempts(failed, at)
+    if left > 0:
+        what = f"{failed} passphrases did not fit: the next can be tried in {left} seconds"
+        raise KeystoreError(ErrorCode.BACK_OFF, what, seconds=left)
     data_key = open_envelope(store.envelope())
     with store.transaction():
         store.set_attempts(0, at)
@@ -65,3 +74,37 @@ def seconds_to_wait(failed: int) -> int:
     if failed < FREE_TRIES:
         return 0
     return min(LONGEST_WAIT, 1 << min(failed - FREE_TRIES, 12))
+
+
+def change_passphrase(
+    wallet: Wallet, store: GuardedStore, *, before: Envelope, after: Envelope
+) -> None:
+    """Replace how the data key is wrapped; a crash leaves the one or the other.
+
+    What is left of the old envelope is to be overwritten afterwards: `shredding.finish_scrub`.
+
+    Args:
+        wallet: the wallet, open.
+        store: its store.
+        before: the envelope that was opened.
+        after: the same data key, wrapped anew.
+
+    Raises:
+        StoreError: another command has changed it meanwhile (store.busy), or the change cannot be
+            kept.
+    """
+    with store.transaction():
+        if store.envelope() != before:
+            what = "the passphrase was changed by another command just now"
+            raise StoreError(ErrorCode.STORE_BUSY, what)
+        store.set_envelope(after)
+        batch = wallet.batch()
+        kind = KeyType.WALLET_PASSPHRASE
+        old = wallet.key(kind)
+        if old is not None:
+            retired = put_step(wallet, batch, old, State.DEACTIVATED)
+            put_step(wallet, batch, retired, State.DESTROYED)
+        put_own_key(wallet, batch, kind, kind, Method.PASSPHRASE)
+        state = msgspec.structs.replace(wallet.state(), scrub=True)
+        batch.put(STATE, "wallet", state, Note("new passphrase"))
+        batch.write()
