@@ -18,6 +18,7 @@ from keystead.errors import (
     DecodeError,
     ErrorCode,
     KeysteadError,
+    KeystoreError,
     StoreError,
     UsageError,
     VerificationError,
@@ -35,6 +36,7 @@ CLASSES: dict[str, type[KeysteadError]] = {
     "decode": DecodeError,
     "verify": VerificationError,
     "store": StoreError,
+    "keystore": KeystoreError,
     "usage": UsageError,
 }
 

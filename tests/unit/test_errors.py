@@ -12,12 +12,13 @@ from keystead.errors import (
     DecodeError,
     ErrorCode,
     KeysteadError,
+    KeystoreError,
     StoreError,
     UsageError,
     VerificationError,
 )
 
-CLASSES = (DecodeError, StoreError, UsageError, VerificationError)
+CLASSES = (DecodeError, KeystoreError, StoreError, UsageError, VerificationError)
 
 
 @pytest.mark.parametrize("code", ErrorCode)
