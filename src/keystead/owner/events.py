@@ -27,6 +27,7 @@ from keystead.owner.plans import Place, Plan
 from keystead.owner.records import Batch, Note
 from keystead.owner.wallet import (
     IDENTIFIER,
+    KEY,
     OUTBOX,
     IdentifierRecord,
     Outgoing,
@@ -61,34 +62,25 @@ def carry_out(  # noqa: PLR0913, PLR0917 - whose log, where it stands, what to d
         plan: the rotation.
         note: why.
         head: end of the audit log before the transaction.
-        signatures: of the event, if it was signed before.
+        signatures: of the event, if it was published already.
 
     Returns:
         The rotation; None when it waits for the approval of the delegator.
     """
-    event, at = plan.event, wallet.time()
-    batch = wallet.batch()
+    event = plan.event
     ordinal = record.establishments + 1  # of the event that will expose the new keys
-    own = [
-        record_of(made, event.aid, place, ordinal, at)
-        for place, made in enumerate(plan.made)
-        if wallet.key(made.digest) is None
-    ]
-    others = [
-        reserve_record(digest, event.aid, len(plan.made) + place, ordinal, at)
-        for place, digest in enumerate(plan.reserve)
-        if wallet.key(digest) is None
-    ]
-    put_new(batch, [*own, *others], note.action, event.said)
+    batch = wallet.batch()
+    _put_committed(wallet, batch, plan, ordinal, note)
     record = msgspec.structs.replace(
         record, establishments=ordinal, lines=plan.lines, slots=plan.slots
     )
-    if event.delegated:
+    if event.delegated and signatures is None:
         put_pending(wallet, batch, record, event, plan.exposed, head)
         return None
     put_exposed(wallet, batch, state, plan, note)
     batch.put(IDENTIFIER, record.aid, record, note, tag=record.name)
-    put_outgoing(wallet, batch, event, note)
+    if signatures is None:
+        put_outgoing(wallet, batch, event, note)
     batch.write()
     if signatures is None:
         signatures = sign(wallet, event, plan.exposed, head)
@@ -96,6 +88,28 @@ def carry_out(  # noqa: PLR0913, PLR0917 - whose log, where it stands, what to d
     if plan.is_last:
         _put_retired(wallet, plan, note)
     return accepted
+
+
+def _put_committed(wallet: Wallet, batch: Batch, plan: Plan, ordinal: int, note: Note) -> None:
+    """Write the keys that a rotation commits to: own ones, then those of others."""
+    aid, at = plan.event.aid, wallet.time()
+    found = [record_of(made, aid, place, ordinal, at) for place, made in enumerate(plan.made)]
+    found += [
+        reserve_record(digest, aid, place, ordinal, at)
+        for place, digest in enumerate(plan.reserve, len(plan.made))
+    ]
+    known = [wallet.key(one.id) for one in found]
+    put_new(
+        batch,
+        [one for one, old in zip(found, known, strict=True) if old is None],
+        note.action,
+        plan.event.said,
+    )
+    for one, old in zip(found, known, strict=True):
+        # Reserve keys of before are committed to again, perhaps at another place.
+        if old is not None and (old.place, old.establishment) != (one.place, one.establishment):
+            moved = msgspec.structs.replace(old, place=one.place, establishment=one.establishment)
+            batch.put(KEY, old.id, moved, note)
 
 
 def put_interaction(
@@ -181,8 +195,8 @@ def accept(
     if isinstance(verdict, Rejected):
         raise verdict.error
     if isinstance(verdict, Duplicitous):
-        raise KeystoreError(ErrorCode.SECOND_EVENT, f"the log holds another event {event.sn}")
-    raise StoreError(ErrorCode.STORE_CORRUPT, f"the log does not take event {event.sn}")
+        raise KeystoreError(ErrorCode.SECOND_EVENT, f"the log holds another event {event.sn:x}")
+    raise StoreError(ErrorCode.STORE_CORRUPT, f"the log does not take event {event.sn:x}")
 
 
 def current_keys(wallet: Wallet, state: KeyState) -> list[KeyRecord]:

@@ -3,7 +3,6 @@
 Each of these is one transaction: new keys, signed event and outgoing work together.
 """
 
-import json
 from collections.abc import Sequence
 
 import msgspec
@@ -11,10 +10,12 @@ import msgspec
 from keystead.custody.states import State
 from keystead.errors import ErrorCode, UsageError
 from keystead.keri import build
+from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.seals import Seal
 from keystead.owner import plans
 from keystead.owner.events import (
+    Head,
     accept,
     carry_out,
     head_of,
@@ -24,6 +25,7 @@ from keystead.owner.events import (
     sign,
 )
 from keystead.owner.keys import (
+    Made,
     Subject,
     find_token,
     make_keys,
@@ -35,13 +37,14 @@ from keystead.owner.keys import (
 from keystead.owner.life import publish_notices
 from keystead.owner.plans import Change, Creation, Place, Plan
 from keystead.owner.records import Note
-from keystead.owner.settlement import settled
+from keystead.owner.settlement import parse, ready, settle
 from keystead.owner.wallet import (
     IDENTIFIER,
     STATE,
     IdentifierRecord,
     Line,
     Wallet,
+    WalletState,
     checked_name,
 )
 
@@ -58,62 +61,99 @@ def create(wallet: Wallet, name: str, wanted: Creation) -> IdentifierRecord:
         StoreError: it cannot be kept.
     """
     name = checked_name(name)
+    _check_wanted(wanted)
     if wanted.token:
         find_token(wallet, wanted.token)
     with wallet.store.transaction():
         wallet.check_current()
         _check_free(wallet, name)
+        plans.check_reserve(wallet, wanted.reserve)
         head = head_of(wallet)
         counted = wallet.state()
-        subject = Subject(counted.epoch, counted.identifiers, wanted.transferable)
+        new = _inception(wallet, counted, wanted)
+        if _was_cut_off(wallet, new):
+            # The keys of a creation that a crash cut off serve nobody else.
+            counted = msgspec.structs.replace(counted, identifiers=counted.identifiers + 1)
+            new = _inception(wallet, counted, wanted)
+        _put_created(wallet, name, counted, wanted, new, head)
+    return wallet.identifier(new.event.aid)
+
+
+class _New(msgspec.Struct, frozen=True, gc=False):
+    """An identifier to be: its first event, its keys, and where the next ones come from."""
+
+    event: AnyKeyEvent
+    current: list[Made]
+    following: list[Made]
+    slots: int
+
+
+def _inception(wallet: Wallet, counted: WalletState, wanted: Creation) -> _New:
+    subject = Subject(counted.epoch, counted.identifiers, wanted.transferable)
+    more = 0
+    if wanted.transferable:
         more = wanted.keys if wanted.next_keys is None else wanted.next_keys
-        most = max(wanted.keys, more if wanted.transferable else 0)
-        _check_counts(wanted, more)
-        lines = [Line(slot, wanted.suite.name, wanted.token) for slot in range(most)]
-        current = make_keys(wallet, subject, lines[: wanted.keys], 0)
-        following = make_keys(wallet, subject, lines[:more], 1) if wanted.transferable else []
-        event = plans.incept(current, following, wanted)
-        at = wallet.time()
-        record = IdentifierRecord(
-            event.aid,
-            name,
-            at,
-            counted.epoch,
-            counted.identifiers,
-            lines=tuple(lines[:more]) if wanted.transferable else (),
-            slots=most,
-            threshold=json.dumps(wanted.threshold) if wanted.reserve and wanted.threshold else "",
-        )
-        batch = wallet.batch()
-        keys = [record_of(made, event.aid, place, 0, at) for place, made in enumerate(current)]
-        coming = [record_of(made, event.aid, place, 1, at) for place, made in enumerate(following)]
-        coming += [
-            reserve_record(digest, event.aid, len(following) + place, 1, at)
-            for place, digest in enumerate(wanted.reserve)
-        ]
-        put_new(batch, keys, "create", event.said)
-        note = Note("create", evidence=event.said)
-        if wanted.delegator is None:
-            keys = [put_moved(wallet, batch, key, State.ACTIVE, note) for key in keys]
-        put_new(batch, coming, "create", event.said)
-        count = msgspec.structs.replace(counted, identifiers=counted.identifiers + 1)
-        batch.put(STATE, "wallet", count, note)
-        places = [Place(key, place, place) for place, key in enumerate(keys)]
-        if wanted.delegator is None:
-            put_outgoing(wallet, batch, event, note)
-            batch.put(IDENTIFIER, event.aid, record, note, tag=name)
-            batch.write()
-            accept(wallet, event, sign(wallet, event, places, head))
-        else:
-            put_pending(wallet, batch, record, event, places, head)
-    return wallet.identifier(event.aid)
+    most = max(wanted.keys, more)
+    lines = [Line(slot, wanted.suite.name, wanted.token) for slot in range(most)]
+    current = make_keys(wallet, subject, lines[: wanted.keys], 0)
+    following = make_keys(wallet, subject, lines[:more], 1)
+    return _New(plans.incept(current, following, wanted), current, following, most)
+
+
+def _was_cut_off(wallet: Wallet, new: _New) -> bool:
+    """Tell whether the latest event that was signed is another inception with the same keys."""
+    mark = wallet.vault.latest_mark()
+    if mark is None or mark.sn or mark.said == new.event.said:
+        return False
+    event = parse(mark.raw)
+    own = {made.key.text for made in new.current}
+    return isinstance(event, EstablishmentEvent) and any(
+        key.text in own for key in event.signing_keys
+    )
+
+
+def _put_created(
+    wallet: Wallet, name: str, counted: WalletState, wanted: Creation, new: _New, head: Head
+) -> None:
+    event, at = new.event, wallet.time()
+    record = IdentifierRecord(
+        event.aid,
+        name,
+        at,
+        counted.epoch,
+        counted.identifiers,
+        lines=tuple(made.line for made in new.following),
+        slots=new.slots,
+    )
+    keys = [record_of(made, event.aid, place, 0, at) for place, made in enumerate(new.current)]
+    coming = [record_of(made, event.aid, place, 1, at) for place, made in enumerate(new.following)]
+    coming += [
+        reserve_record(digest, event.aid, place, 1, at)
+        for place, digest in enumerate(wanted.reserve, len(coming))
+    ]
+    note = Note("create", evidence=event.said)
+    batch = wallet.batch()
+    put_new(batch, keys, note.action, event.said)
+    if wanted.delegator is None:
+        keys = [put_moved(wallet, batch, key, State.ACTIVE, note) for key in keys]
+    put_new(batch, coming, note.action, event.said)
+    count = msgspec.structs.replace(counted, identifiers=counted.identifiers + 1)
+    batch.put(STATE, "wallet", count, note)
+    places = [Place(key, place, place) for place, key in enumerate(keys)]
+    if wanted.delegator is not None:
+        put_pending(wallet, batch, record, event, places, head)
+        return
+    put_outgoing(wallet, batch, event, note)
+    batch.put(IDENTIFIER, event.aid, record, note, tag=name)
+    batch.write()
+    accept(wallet, event, sign(wallet, event, places, head))
 
 
 def rotate(wallet: Wallet, name: str, change: Change, *, reason: str = "") -> AcceptedEvent | None:
     """Replace the keys of an identifier by those that its log commits to.
 
-    A rotation that a crash interrupted is finished; if it is the one that is asked for, that is
-    all.
+    A rotation that a crash interrupted is finished first; if it is the one that is asked for,
+    that is all.
 
     Args:
         wallet: whose.
@@ -129,14 +169,16 @@ def rotate(wallet: Wallet, name: str, change: Change, *, reason: str = "") -> Ac
     """
     action = "abandon" if change.last else "rotate"
 
-    def plan_for(record: IdentifierRecord, state: KeyState) -> Plan:
+    def planned(record: IdentifierRecord, state: KeyState) -> Plan:
         return plans.rotation(wallet, record, state, change)
 
+    settle(wallet, wallet.identifier(name), lambda *log: planned(*log).event.said)
     with wallet.store.transaction():
         wallet.check_current()
         head = head_of(wallet)
-        record, state = settled(wallet, name, lambda *log: plan_for(*log).event.said)
-        plan = plan_for(record, state)
+        record, state = ready(wallet, name)
+        _check_rotation(wallet, state, change)
+        plan = planned(record, state)
         note = Note(action, reason, plan.event.said)
         accepted = carry_out(wallet, record, state, plan, note, head)
         if accepted is not None:
@@ -150,10 +192,18 @@ def anchor(wallet: Wallet, name: str, seals: Sequence[Seal], *, reason: str = ""
     Raises:
         KeysteadError: as `rotate`; usage.argument when the log allows only rotations.
     """
+    if not seals:
+        raise UsageError(ErrorCode.ARGUMENT, "there is nothing to anchor")
+    settle(wallet, wallet.identifier(name), lambda _, state: build.interact(state, seals).said)
     with wallet.store.transaction():
         wallet.check_current()
         head = head_of(wallet)
-        _, state = settled(wallet, name, lambda _, state: build.interact(state, seals).said)
+        record, state = ready(wallet, name)
+        plans.check_open(record, state)
+        if state.establishment.establishment_only:
+            what = f"the log of {record.name} allows only rotations"
+            hint = f"anchor in one: keystead id rotate {record.name} --anchor DIGEST"
+            raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
         event = build.interact(state, seals)
         return put_interaction(wallet, state, event, Note("anchor", reason, event.said), head)
 
@@ -169,11 +219,11 @@ def rename(wallet: Wallet, name: str, new_name: str) -> IdentifierRecord:
     Raises:
         UsageError: usage.unknown, usage.exists, usage.name.
     """
-    record = wallet.identifier(name)
     new_name = checked_name(new_name)
-    if new_name == record.name:
-        return record
     with wallet.store.transaction():
+        record = wallet.identifier(name)
+        if new_name == record.name:
+            return record
         _check_free(wallet, new_name)
         renamed = msgspec.structs.replace(record, name=new_name)
         batch = wallet.batch()
@@ -184,12 +234,24 @@ def rename(wallet: Wallet, name: str, new_name: str) -> IdentifierRecord:
 
 def _check_free(wallet: Wallet, name: str) -> None:
     if wallet.records.find(IDENTIFIER, name, IdentifierRecord) is not None:
-        raise UsageError(ErrorCode.EXISTS, f"{name} is taken")
+        raise UsageError(ErrorCode.EXISTS, f"there is an identifier called {name}")
 
 
-def _check_counts(wanted: Creation, following: int) -> None:
-    if wanted.keys < 1 or (wanted.transferable and following + len(wanted.reserve) < 1):
-        raise UsageError(ErrorCode.ARGUMENT, "an identifier needs at least one key, now and next")
-    if not wanted.transferable and (wanted.keys != 1 or wanted.reserve or wanted.delegator):
+def _check_wanted(wanted: Creation) -> None:
+    """Check what can be told before any key is made."""
+    plans.check_count("keys", wanted.keys)
+    if wanted.transferable:
+        plans.check_count(
+            "next keys", wanted.keys if wanted.next_keys is None else wanted.next_keys
+        )
+        return
+    # Whatever it is made with, its first event would be another one with the same identifier.
+    if wanted != Creation(suite=wanted.suite, token=wanted.token, transferable=False):
         what = "an identifier that cannot rotate is one key, and nothing else"
         raise UsageError(ErrorCode.ARGUMENT, what)
+
+
+def _check_rotation(wallet: Wallet, state: KeyState, change: Change) -> None:
+    if change.token:
+        find_token(wallet, change.token)
+    plans.check_reserve(wallet, change.reserve or (), state.establishment.next_key_digests)

@@ -1,8 +1,7 @@
 """What an owner asks of an identifier, and the event that does it."""
 
-import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -26,9 +25,14 @@ from keystead.keri.events import (
 from keystead.keri.keystate import KeyState
 from keystead.keri.seals import Seal
 from keystead.keri.thresholds import Field, Threshold, parse
+from keystead.limits import DEFAULT_LIMITS
 from keystead.owner.keys import Made, Subject, is_here, make_keys, new_lines
-from keystead.owner.wallet import IdentifierRecord, Line, Wallet
+from keystead.owner.wallet import TOKEN, IdentifierRecord, Line, TokenRecord, Wallet
 from keystead.suites import Suite
+
+# Suites of keys that a wallet makes, and those of them that tokens know.
+SUITES: Final = (Suite.ED25519, Suite.SECP256R1, Suite.SECP256K1)
+_TOKEN_SUITES: Final = (Suite.ED25519, Suite.SECP256R1)
 
 
 class Creation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -39,8 +43,9 @@ class Creation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         keys: number of own signing keys.
         threshold: over them; None: more than half.
         next_keys: number of own keys to commit to; None: as many.
-        next_threshold: over them and the reserve keys; None: as `threshold`, or more than half.
-        reserve: commitments to reserve keys of others.
+        next_threshold: over them and the reserve keys; None: as `threshold` over as many own
+            keys, more than half of another number; it must be told when there are reserve keys.
+        reserve: commitments to reserve keys of others; they stand behind the own ones.
         token: name of the token that holds the keys; empty for keys that are derived.
         establishment_only: the log allows only rotations.
         do_not_delegate: it must not delegate.
@@ -67,10 +72,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a rotation changes what comes after it; None leaves it.
 
     Attributes:
-        threshold: over the keys that are exposed now.
+        threshold: over the keys that are exposed now. Left: the one that was committed to; or,
+            where reserve keys of others stay away, the one now in force.
         next_keys: number of own keys to commit to.
-        next_threshold: over them and the reserve keys.
-        reserve: commitments to reserve keys of others.
+        next_threshold: over them and the reserve keys. Left: as before over as many keys of each
+            kind, more than half of another number of own ones.
+        reserve: commitments to reserve keys of others; those of before go.
         suite: signature suite of the keys to commit to.
         token: token for the keys to commit to; empty for keys that are derived.
         anchors: seals.
@@ -137,7 +144,7 @@ def incept(current: Sequence[Made], following: Sequence[Made], wanted: Creation)
     Raises:
         UsageError: keys and thresholds that make no safe event (usage.argument).
     """
-    threshold = wanted.threshold if wanted.threshold is not None else majority(wanted.keys)
+    threshold = _signing_threshold(wanted.threshold, majority(wanted.keys), len(current))
     committed = [*(made.digest for made in following), *wanted.reserve]
     following_threshold: Field = "0"
     if committed:
@@ -165,9 +172,11 @@ def rotation(wallet: Wallet, record: IdentifierRecord, state: KeyState, change: 
     """Return the rotation that a change asks for; the same one every time.
 
     Raises:
-        KeystoreError: too few of the keys that the log commits to are here (keystore.gone).
+        KeystoreError: the log has ended (keystore.state), or too few of the keys that it commits
+            to are here (keystore.gone).
         UsageError: keys and thresholds that make no safe event (usage.argument).
     """
+    check_open(record, state)
     exposed, others = expose(wallet, state)
     last = state.establishment
     check_next_threshold(last.next_threshold, exposed)
@@ -178,16 +187,14 @@ def rotation(wallet: Wallet, record: IdentifierRecord, state: KeyState, change: 
     )
     reserve = () if change.last else others if change.reserve is None else change.reserve
     committed = [*(one.digest for one in made), *reserve]
-    own, whole = len(exposed), len(last.next_key_digests)
-    threshold = change.threshold
-    if threshold is None:
-        threshold = _inherited(record, last.next_threshold, own, whole)
+    threshold = _signing_threshold(change.threshold, _inherited(state, len(exposed)), len(exposed))
     following: Field = "0"
     if not change.last:
+        own_before = len(last.next_key_digests) - len(others)
         following = _next_threshold(
             change.next_threshold,
             last.next_threshold.field,
-            same=len(committed) == whole,
+            same=(len(made), len(reserve)) == (own_before, len(others)),
             count=len(committed),
             reserve=reserve,
         )
@@ -201,7 +208,8 @@ def retrace(wallet: Wallet, record: IdentifierRecord, state: KeyState, event: An
     """Return the plan that an event of one's own carries out, made earlier or elsewhere.
 
     Raises:
-        KeystoreError: the event exposes keys that are not of this wallet (keystore.gone).
+        KeystoreError: the event exposes keys that are not of this wallet (keystore.gone), or a
+            token that may hold its next keys cannot be used.
     """
     assert isinstance(event, EstablishmentEvent)  # noqa: S101 - the caller looked
     ours, _ = expose(wallet, state)
@@ -213,20 +221,49 @@ def retrace(wallet: Wallet, record: IdentifierRecord, state: KeyState, event: An
             exposed.append(Place(one.key, index, one.ondex))
     if not exposed:
         raise KeystoreError(ErrorCode.GONE, "none of the keys of this event are in this wallet")
-    like = (record.lines or (Line(0, Suite.ED25519.name),))[0]
-    committed = event.next_key_digests
-    lines, _ = new_lines(record.lines, record.slots, len(committed), like)
-    subject = Subject(record.epoch, record.number)
-    made = [
-        one
-        for one in make_keys(wallet, subject, lines, record.establishments + 1)
-        if one.digest in committed
-    ]
-    made.sort(key=lambda one: committed.index(one.digest))
-    digests = {one.digest for one in made}
+    made = _made_for(wallet, record, event.next_key_digests)
     slots = max([record.slots, *(one.line.slot + 1 for one in made)])
-    reserve = tuple(one for one in committed if one not in digests)
-    return Plan(event, tuple(exposed), tuple(made), reserve, tuple(one.line for one in made), slots)
+    ours_next = {one.digest for one in made}
+    reserve = tuple(one for one in event.next_key_digests if one not in ours_next)
+    return Plan(event, tuple(exposed), made, reserve, tuple(one.line for one in made), slots)
+
+
+def _made_for(
+    wallet: Wallet, record: IdentifierRecord, committed: Sequence[Digest]
+) -> tuple[Made, ...]:
+    """Return the own keys among commitments of the next establishment event.
+
+    The request that made them is not known any more: they may be of any suite or token. To take
+    an own key for one of somebody else would give up control.
+    """
+    subject, ordinal = Subject(record.epoch, record.number), record.establishments + 1
+    found: dict[Digest, Made] = {}
+    for lines in _possible_lines(wallet, record, len(committed)):
+        if all(one in found or _is_of_others(wallet, one) for one in committed):
+            break
+        for line in lines:
+            (made,) = make_keys(wallet, subject, [line], ordinal)
+            if made.digest in committed:
+                found[made.digest] = made
+            elif line.token and line not in record.lines:
+                break  # a token makes a key where there is none, so not more than one in vain
+    return tuple(found[one] for one in committed if one in found)
+
+
+def _possible_lines(wallet: Wallet, record: IdentifierRecord, count: int) -> Iterator[list[Line]]:
+    """Give the lines that a rotation may have committed to, the likeliest first."""
+    if record.lines:
+        yield new_lines(record.lines, record.slots, count, record.lines[0])[0]
+    for suite in SUITES:
+        yield new_lines((), record.slots, count, Line(0, suite.name))[0]
+    for token in wallet.records.all(TOKEN, TokenRecord):
+        for suite in _TOKEN_SUITES:
+            yield new_lines((), record.slots, count, Line(0, suite.name, token.name))[0]
+
+
+def _is_of_others(wallet: Wallet, digest: Digest) -> bool:
+    key = wallet.key(digest)
+    return key is not None and not key.uri
 
 
 def expose(wallet: Wallet, state: KeyState) -> tuple[tuple[Place, ...], tuple[Digest, ...]]:
@@ -240,6 +277,44 @@ def expose(wallet: Wallet, state: KeyState) -> tuple[tuple[Place, ...], tuple[Di
         elif is_here(key):  # a compromised one too: the way out is a rotation, and then another
             exposed.append(Place(key, len(exposed), ondex))
     return tuple(exposed), tuple(others)
+
+
+def check_open(record: IdentifierRecord, state: KeyState) -> None:
+    """Check that a log has not ended.
+
+    Raises:
+        KeystoreError: it has (keystore.state).
+    """
+    if state.establishment.transferable:
+        return
+    what = f"the log of {record.name} ended at {state.sn:x}: nothing can follow"
+    if state.sn == 0:
+        what = f"{record.name} was made without next keys: it cannot change"
+    raise KeystoreError(
+        ErrorCode.LIFE_STATE, what, hint="make another identifier: keystead id create"
+    )
+
+
+def check_reserve(wallet: Wallet, reserve: Sequence[Digest], keys: Container[Digest] = ()) -> None:
+    """Check that others hold the keys behind new commitments to reserve keys.
+
+    Args:
+        wallet: whose.
+        reserve: the commitments.
+        keys: reserve keys that the identifier has now.
+
+    Raises:
+        UsageError: one is of this wallet, or serves another identifier (usage.argument).
+    """
+    for digest in reserve:
+        key = wallet.key(digest)
+        if key is None or (digest in keys and not key.uri):
+            continue
+        what = f"the reserve key {digest} is one of this wallet"
+        if not key.uri:
+            what = f"the reserve key {digest} was given for an identifier before"
+        hint = "have its holder make a new key, for this identifier alone"
+        raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
 
 
 def check_next_threshold(threshold: Threshold, exposed: Sequence[Place]) -> None:
@@ -256,42 +331,68 @@ def check_next_threshold(threshold: Threshold, exposed: Sequence[Place]) -> None
 
 def _following(record: IdentifierRecord, change: Change) -> tuple[list[Line], int]:
     """Return the lines that the rotation commits to, and the slots then made."""
+    if change.last:
+        return [], record.slots
     like = (record.lines or (Line(0, Suite.ED25519.name),))[0]
     count = len(record.lines) if change.next_keys is None else change.next_keys
+    check_count("next keys", count)
     wanted = Line(
         0,
         like.suite if change.suite is None else change.suite.name,
         like.token if change.token is None else change.token,
     )
-    if change.last:
-        return [], record.slots
-    if count < 1:
-        raise UsageError(ErrorCode.ARGUMENT, "at least one own key must follow")
     same = (wanted.suite, wanted.token) == (like.suite, like.token)
     return new_lines(record.lines if same else (), record.slots, count, wanted)
 
 
-def _inherited(record: IdentifierRecord, following: Threshold, own: int, whole: int) -> Field:
+def check_count(what: str, count: int) -> None:
+    """Check a number of own keys.
+
+    Raises:
+        UsageError: none, or too many for an event (usage.argument).
+    """
+    if not 1 <= count <= DEFAULT_LIMITS.keys:
+        told = f"{count} {what}: there are from 1 to {DEFAULT_LIMITS.keys}"
+        raise UsageError(ErrorCode.ARGUMENT, told)
+
+
+def _inherited(state: KeyState, own: int) -> Field:
     """Return the signing threshold of a rotation for which none was asked."""
-    if own == whole:
-        return following.field
-    if record.threshold:
-        # It was for another number of keys if it cannot be read for this one.
-        with suppress(DecodeError, VerificationError):
-            return parse(json.loads(record.threshold), own).field
+    last = state.establishment
+    if own == len(last.next_key_digests):
+        return last.next_threshold.field
+    if own == len(last.signing_keys):
+        return last.signing_threshold.field
     return majority(own)
+
+
+def _signing_threshold(asked: Field | None, otherwise: Field, keys: int) -> Field:
+    if asked is None:
+        return otherwise
+    hint = "give a number of keys, or one weight for each signing key, such as 1/2,1/2,1/2"
+    return _checked("threshold", asked, keys, hint)
 
 
 def _next_threshold(
     asked: Field | None, before: Field, *, same: bool, count: int, reserve: Sequence[Digest]
 ) -> Field:
     """Return the next threshold: the one asked for, or that before over a list that is alike."""
+    hint = "give a number, or one weight for each next key, such as 1/2,1/2,1/2"
+    if reserve:
+        hint = "give one weight for each next key, own ones first: --next-threshold 1,1/2,1/2"
     if asked is not None:
-        return asked
+        return _checked("next threshold", asked, count, hint)
     if same:
         return before
     if reserve:
         what = "say which keys the next rotation needs, own ones first, then those in reserve"
-        hint = "for example: --next-threshold 1/2,1/2,1/3,1/3,1/3"
         raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
     return majority(count)
+
+
+def _checked(what: str, field: Field, keys: int, hint: str) -> Field:
+    """Return a threshold that so many keys can meet."""
+    try:
+        return parse(field, keys).field
+    except (DecodeError, VerificationError) as error:
+        raise UsageError(ErrorCode.ARGUMENT, f"{what}: {error.message}", hint=hint) from None

@@ -1,4 +1,9 @@
-"""After a crash, a restore or a copy: the wallet's logs meet what was signed and published."""
+"""After a crash, a restore or a copy: the wallet's logs meet what was signed and published.
+
+A wallet signs for an identifier only when the identifier's mark on this machine is the end of its
+log, or the event behind it, which a crash kept from the log. Anything else tells that the log went
+on elsewhere: then two events for one place could come to be, so the published log decides.
+"""
 
 from collections.abc import Callable, Iterable
 
@@ -7,15 +12,18 @@ import msgspec
 from keystead.cesr import body as bodies
 from keystead.cesr.keys import Aid, Said
 from keystead.cesr.versions import Kind
-from keystead.errors import ErrorCode, KeystoreError, StoreError
+from keystead.errors import ErrorCode, KeysteadError, KeystoreError, StoreError
 from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.parsing import parse_key_event
+from keystead.keri.verdicts import Source
 from keystead.limits import DEFAULT_LIMITS
+from keystead.node.replay import replay
 from keystead.owner import plans
-from keystead.owner.events import accept, carry_out, head_of, put_interaction, put_outgoing
+from keystead.owner.events import accept, carry_out, head_of, put_interaction
+from keystead.owner.intake import take_in
 from keystead.owner.records import Note
-from keystead.owner.wallet import IdentifierRecord, Wallet
+from keystead.owner.wallet import IDENTIFIER, STATE, IdentifierRecord, Wallet, new_master
 from keystead.ports.events import EventStore
 from keystead.ports.keys import Mark
 
@@ -38,23 +46,13 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     adopted: int = 0
 
 
-def settled(
-    wallet: Wallet, name: str, wanted: Callable[[IdentifierRecord, KeyState], Said]
-) -> tuple[IdentifierRecord, KeyState]:
-    """Return an identifier and where its log stands, with nothing left from a crash.
-
-    An event that was signed when a crash came is finished first, inside the same transaction;
-    unless it is the very event that is wanted now, which is then made again, byte for byte.
-
-    Args:
-        wallet: whose.
-        name: of the identifier.
-        wanted: digest of the event that the caller would make from here.
+def ready(wallet: Wallet, name: str) -> tuple[IdentifierRecord, KeyState]:
+    """Return an identifier for which the wallet may sign, and where its log stands.
 
     Raises:
         UsageError: there is no such identifier (usage.unknown).
-        KeystoreError: it waits for its delegator (keystore.state), or its log here ends before
-            what was signed (keystore.behind).
+        KeystoreError: it waits for its delegator (keystore.state), or its log may be behind the
+            published one (keystore.behind).
         StoreError: its log is not here (store.corrupt).
     """
     record = wallet.identifier(name)
@@ -63,31 +61,58 @@ def settled(
         hint = f"send it with: keystead delegation request {record.name}"
         raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
     state = _state(wallet, record)
-    (mark,) = wallet.vault.marks([record.aid])
-    if mark is None or mark.sn < state.sn or (mark.sn, mark.said) == (state.sn, state.said):
-        return record, state
-    if mark.sn != state.sn + 1:
-        what = f"the wallet's log of {record.name} ends before event {mark.sn}, which was signed"
-        raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid, sn=mark.sn)
-    if wanted(record, state) != mark.said:
-        finish(wallet, record, state, mark)
-        record = wallet.identifier(name)
-        state = _state(wallet, record)
+    is_unfinished(wallet, record, state)
     return record, state
 
 
-def settle(wallet: Wallet, record: IdentifierRecord) -> bool:
+def is_unfinished(wallet: Wallet, record: IdentifierRecord, state: KeyState) -> bool:
+    """Tell whether an event was signed that a crash kept from the log.
+
+    Raises:
+        KeystoreError: the log went on elsewhere, or may have (keystore.behind).
+    """
+    (mark,) = wallet.vault.marks([record.aid])
+    what = ""
+    if mark is None:
+        what = f"nothing was signed for {record.name} on this machine: the wallet was copied here"
+    elif mark.sn < state.sn:
+        what = f"event {state.sn:x} of {record.name} was signed on another machine"
+    elif mark.sn > state.sn + 1:
+        what = f"the log of {record.name} here ends before event {mark.sn:x}, which was signed"
+    elif (mark.said if mark.sn == state.sn else parse(mark.raw).prior_said) != state.said:
+        what = f"another event than that of this log was signed for {record.name} at {mark.sn:x}"
+    if what:
+        raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid)
+    return mark is not None and mark.sn > state.sn
+
+
+def settle(
+    wallet: Wallet,
+    record: IdentifierRecord,
+    wanted: Callable[[IdentifierRecord, KeyState], Said] | None = None,
+) -> bool:
     """Finish the event of an identifier that was signed when a crash came, if there is one.
+
+    Args:
+        wallet: whose.
+        record: the identifier.
+        wanted: digest of the event that is about to be made. If it is the very one that was
+            signed it is not finished here: making it again gives the same bytes.
 
     Raises:
         KeystoreError: the wallet is behind (keystore.behind), or the keys are gone.
     """
-    (mark,) = wallet.vault.marks([record.aid])
     state = wallet.events.key_state(record.aid)
-    if mark is None or record.pending or state is None or mark.sn != state.sn + 1:
+    if record.pending or state is None or not is_unfinished(wallet, record, state):
+        return False
+    (mark,) = wallet.vault.marks([record.aid])
+    if mark is None or (wanted is not None and _is_wanted(record, state, mark, wanted)):
         return False
     with wallet.store.transaction():
         wallet.check_current()
+        record = wallet.identifier(record.aid)
+        if wallet.events.key_state(record.aid) != state:
+            return False  # somebody else was faster
         finish(wallet, record, state, mark)
     return True
 
@@ -98,7 +123,8 @@ def reconcile(
     """Bring an identifier of a restored or copied wallet up to its published log.
 
     Events that the wallet does not have are taken over; the keys that they commit to are derived
-    again, so control is back.
+    again, so control is back. New identifiers of this copy get a new master seed: another copy
+    may make some of the old one too.
 
     Args:
         wallet: the wallet.
@@ -107,33 +133,45 @@ def reconcile(
         accept_duplicity: use the wallet although nobody knows whether it is the newest copy.
 
     Raises:
-        KeystoreError: the published log is another branch, or has keys that this wallet cannot
-            derive (keystore.behind, keystore.gone); or there is no published log.
+        KeystoreError: it waits for its delegator (keystore.state); the published log is another
+            branch, ends before what was signed on this machine, or was not given
+            (keystore.behind); or it has keys that this wallet cannot derive (keystore.gone).
+        StoreError: its log is not here (store.corrupt).
     """
     record = wallet.identifier(name)
+    if not record.pending:
+        _state(wallet, record)
+    if not accept_duplicity:
+        _check_published(record, published)
     adopted = 0
     for event in published.events(record.aid):
-        adopted += _adopt(wallet, name, event)
-    state = wallet.events.key_state(record.aid)
-    if state is None:
-        raise KeystoreError(ErrorCode.BEHIND, f"the log of {record.name} is not here")
-    if published.key_state(record.aid) is None and not accept_duplicity:
-        what = f"the published log of {record.name} was not given"
-        raise KeystoreError(ErrorCode.BEHIND, what)
-    last = wallet.events.event(record.aid, state.sn)
-    if last is not None:
-        if not wallet.vault.known_here():
-            wallet.vault.adopt()
-        count, head = wallet.store.audit_head()
-        wallet.vault.set_mark(Mark(record.aid, state.sn, state.said, last.event.raw, count, head))
-    return Settled(record.name, record.aid, state.sn, adopted=adopted)
+        adopted += _adopt(wallet, record.aid, event, published)
+    record = wallet.identifier(record.aid)
+    (mark,) = wallet.vault.marks([record.aid])
+    if record.pending:
+        what = f"{record.name} waits for its delegator, so there is nothing to compare"
+        hint = f"take its answer in with: keystead delegation complete {record.name} FILE"
+        raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
+    state = _state(wallet, record)
+    if mark is not None and mark.sn > state.sn + 1 and not accept_duplicity:
+        what = f"the log that was given ends before event {mark.sn:x}, which was signed here"
+        raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid, sn=mark.sn)
+    _note_reconciled(wallet, record, accept_duplicity=accept_duplicity)
+    _set_mark(wallet, state, mark)
+    finished = settle(wallet, record)
+    return Settled(record.name, record.aid, _state(wallet, record).sn, finished, adopted)
 
 
 def unreconciled(wallet: Wallet) -> Iterable[IdentifierRecord]:
-    """Give the identifiers that were not compared with their published logs on this machine."""
-    records = wallet.identifiers()
-    marks = wallet.vault.marks([record.aid for record in records])
-    return [record for record, mark in zip(records, marks, strict=True) if mark is None]
+    """Give the identifiers that have to be compared with their published logs."""
+    for record in wallet.identifiers():
+        state = wallet.events.key_state(record.aid)
+        if state is None or record.pending:
+            continue
+        try:
+            is_unfinished(wallet, record, state)
+        except KeystoreError:
+            yield record
 
 
 def parse(raw: bytes) -> AnyKeyEvent:
@@ -159,29 +197,98 @@ def _state(wallet: Wallet, record: IdentifierRecord) -> KeyState:
     return state
 
 
-def _adopt(wallet: Wallet, name: str, published: AcceptedEvent) -> int:
+def _is_wanted(
+    record: IdentifierRecord,
+    state: KeyState,
+    mark: Mark,
+    wanted: Callable[[IdentifierRecord, KeyState], Said],
+) -> bool:
+    try:
+        return wanted(record, state) == mark.said
+    except KeysteadError:
+        return False  # what cannot be made from here may be possible behind the other event
+
+
+def _check_published(record: IdentifierRecord, published: EventStore) -> None:
+    """Check that a published log can decide.
+
+    Raises:
+        KeystoreError: it is not there, or there are two of it (keystore.behind).
+    """
+    what = ""
+    if published.key_state(record.aid) is None:
+        what = f"the published log of {record.name} was not given"
+    elif published.duplicity(record.aid):
+        what = f"the published log of {record.name} holds two events for one place"
+    if what:
+        raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid)
+
+
+def _adopt(wallet: Wallet, aid: Aid, published: AcceptedEvent, logs: EventStore) -> int:
     """Take over one event of the published log; return how many events that were."""
     event = published.event
-    record = wallet.identifier(name)
-    state = wallet.events.key_state(record.aid)
-    if state is not None and event.sn <= state.sn:
-        own = wallet.events.event(record.aid, event.sn)
-        if own is None or own.event.said != event.said:
-            what = f"event {event.sn} was published in another version than this wallet has"
-            hint = "one of two copies of the wallet was used: keep the other, and abandon this one"
-            raise KeystoreError(ErrorCode.BEHIND, what, hint=hint)
-        return 0
-    if state is None:
-        raise KeystoreError(ErrorCode.BEHIND, f"the log of {record.name} is not here")
-    note = Note("reconcile", "from the published log", event.said)
     with wallet.store.transaction():
+        record = wallet.identifier(aid)
+        state = wallet.events.key_state(aid)
+        last = -1 if state is None else state.sn
+        if event.sn <= last:
+            own = wallet.events.event(aid, event.sn)
+            if own is None or own.event.said != event.said:
+                what = f"event {event.sn:x} was published in another version than is here"
+                hint = "two copies of the wallet were used: keep the other, and abandon this one"
+                raise KeystoreError(ErrorCode.BEHIND, what, hint=hint)
+            return 0
+        if state is None or record.pending:
+            return 0
+        note = Note("reconcile", "from the published log", event.said)
         signatures = published.proofs.signatures
         if isinstance(event, EstablishmentEvent):
+            _take_delegators(wallet, state, logs)
             plan = plans.retrace(wallet, record, state, event)
             carry_out(wallet, record, state, plan, note, head_of(wallet), signatures)
         else:
-            batch = wallet.batch()
-            put_outgoing(wallet, batch, event, note)
-            batch.write()
             accept(wallet, event, signatures)
     return 1
+
+
+def _take_delegators(wallet: Wallet, state: KeyState, logs: EventStore) -> None:
+    """Take over the log of the delegator, in which the approval of the next event is."""
+    delegator = state.establishment.delegator
+    if delegator is None or wallet.records.sealed(IDENTIFIER, delegator) is not None:
+        return
+    above = logs.key_state(delegator)
+    if above is not None:
+        _take_delegators(wallet, above, logs)
+        take_in(wallet, replay(logs, delegator), source=Source.REMOTE)
+
+
+def _note_reconciled(wallet: Wallet, record: IdentifierRecord, *, accept_duplicity: bool) -> None:
+    """Write down that an identifier was reconciled; the first time, begin a new master seed."""
+    reason = "compared with the published log"
+    if accept_duplicity:
+        reason = "the owner accepts that another copy of the wallet may have signed"
+    note = Note("reconcile", reason)
+    with wallet.store.transaction():
+        batch = wallet.batch()
+        batch.put(IDENTIFIER, record.aid, record, note, tag=record.name)
+        if not wallet.is_current():
+            counted = wallet.state()
+            epoch = counted.epoch + 1
+            new_master(wallet, batch, epoch)
+            counted = msgspec.structs.replace(counted, epoch=epoch, identifiers=0)
+            batch.put(STATE, "wallet", counted, note)
+        batch.write()
+
+
+def _set_mark(wallet: Wallet, state: KeyState, mark: Mark | None) -> None:
+    """Make the end of a log its mark on this machine, or the event that is still to be finished."""
+    count, head = wallet.store.audit_head()
+    last = wallet.events.event(state.aid, state.sn)
+    assert last is not None  # noqa: S101 - the state is that behind it
+    after = Mark(state.aid, state.sn, state.said, last.event.raw, count, head)
+    unfinished = mark is not None and mark.sn == state.sn + 1
+    if mark is not None and unfinished and parse(mark.raw).prior_said == state.said:
+        after = msgspec.structs.replace(mark, audit_count=count, audit_head=head)
+    if not wallet.vault.known_here():
+        wallet.vault.adopt()
+    wallet.vault.set_mark(after)

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from keystead.cesr.keys import Aid, Digest
+from keystead.cesr.keys import Aid, Digest, is_aid
 from keystead.custody.catalogue import KeyType, Method
 from keystead.custody.records import KeyRecord, move
 from keystead.custody.records import begin as begin_life
@@ -70,8 +70,6 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
         establishments: establishment events so far, unapproved ones included.
         lines: where the keys come from that the latest establishment event commits to.
         slots: lines made so far.
-        threshold: for the own keys when they are exposed without the reserve keys of others, as
-            JSON; empty: as the next threshold says, or more than half.
         pending: an event that waits for the approval of the delegator.
         pending_signatures: its signatures, as CESR text.
     """
@@ -84,7 +82,6 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
     establishments: int = 1
     lines: tuple[Line, ...] = ()
     slots: int = 0
-    threshold: str = ""
     pending: str = ""
     pending_signatures: tuple[str, ...] = ()
 
@@ -159,9 +156,11 @@ class Wallet:
         Raises:
             UsageError: there is none (usage.unknown).
         """
-        found = self.records.find(IDENTIFIER, name, IdentifierRecord)
-        if found is None:
+        # No name looks like an identifier, so neither can stand for the other.
+        if is_aid(name):
             found = self.records.get(IDENTIFIER, name, IdentifierRecord)
+        else:
+            found = self.records.find(IDENTIFIER, _normal(name), IdentifierRecord)
         if found is None:
             raise UsageError(ErrorCode.UNKNOWN, f"no identifier is called {name[:_LONGEST_NAME]}")
         return found
@@ -199,6 +198,15 @@ class Wallet:
         branch = f"branch.{epoch}.{number}"
         return branch if self.records.sealed(SECRET, branch) is not None else f"master.{epoch}"
 
+    def is_current(self) -> bool:
+        """Tell whether this is the newest copy of the wallet, as far as this machine knows."""
+        if not self.vault.known_here():
+            return False
+        mark = self.vault.latest_mark()
+        if mark is None or not mark.audit_count:
+            return True
+        return self.store.audit_hash(mark.audit_count) == mark.audit_head
+
     def check_current(self) -> None:
         """Check that this is the newest copy of the wallet, as far as this machine knows.
 
@@ -206,15 +214,12 @@ class Wallet:
             KeystoreError: the wallet was restored or copied, and is behind what was signed with it
                 (keystore.behind).
         """
-        if not self.vault.known_here():
-            what = "this wallet was copied or restored here, and may be behind its published logs"
-            raise KeystoreError(ErrorCode.BEHIND, what)
-        mark = self.vault.latest_mark()
-        if mark is None or not mark.audit_count:
+        if self.is_current():
             return
-        if self.store.audit_hash(mark.audit_count) != mark.audit_head:
+        what = "this wallet was copied or restored here, and may be behind its published logs"
+        if self.vault.known_here():
             what = "an older copy of this wallet was put back: later events were signed already"
-            raise KeystoreError(ErrorCode.BEHIND, what, aid=mark.aid, sn=mark.sn)
+        raise KeystoreError(ErrorCode.BEHIND, what)
 
 
 def begin(wallet: Wallet) -> None:
@@ -275,24 +280,40 @@ def put_step(wallet: Wallet, batch: Batch, record: KeyRecord, after: State) -> K
 
 
 def checked_name(name: str) -> str:
-    """Return a name that people can tell apart from others.
+    """Return a name that people can tell apart from others, and programs from other arguments.
 
     Raises:
-        UsageError: empty, too long, or with characters that cannot be seen (usage.name).
+        UsageError: empty, too long, with characters that cannot be seen, or like an option or an
+            identifier (usage.name).
     """
-    import unicodedata  # noqa: PLC0415 - only where names are given
-
-    normal = unicodedata.normalize("NFC", name)
+    normal = _normal(name)
     if not 0 < len(normal) <= _LONGEST_NAME or normal != normal.strip():
         what = f"a name has 1 to {_LONGEST_NAME} characters and no space at its ends"
         raise UsageError(ErrorCode.NAME, what)
-    if any(unicodedata.category(char) in _UNSEEN for char in normal.replace(_JOINER, "")):
-        raise UsageError(ErrorCode.NAME, "a name has only characters that can be seen")
+    if not normal.isascii() or not normal.isprintable():
+        import unicodedata  # noqa: PLC0415 - most names do not need it
+
+        seen = normal.replace(" ", "").replace(_JOINER, "")
+        if any(unicodedata.category(char) in _UNSEEN for char in seen):
+            raise UsageError(ErrorCode.NAME, "a name has only characters that can be seen")
+    if normal.startswith("-"):
+        raise UsageError(ErrorCode.NAME, "a name does not start like an option")
+    if is_aid(normal):
+        raise UsageError(ErrorCode.NAME, "a name does not look like an identifier")
     return normal
 
 
+def _normal(name: str) -> str:
+    """Return the one form of a name that can be written in several."""
+    if name.isascii():
+        return name
+    import unicodedata  # noqa: PLC0415 - as above
+
+    return unicodedata.normalize("NFC", name)
+
+
 _JOINER: Final = "\u200d"  # inside emoji
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 
 
 def outbox_id(aid: Aid, sn: int) -> str:
