@@ -90,8 +90,8 @@ class WalletStore(Protocol):
     def find(self, kind: str, tag: bytes) -> Row | None:
         """Return the record with a tag."""
 
-    def rows(self, kind: str) -> Iterator[Row]:
-        """Give all records of a kind."""
+    def rows(self, kind: str = "") -> Iterator[Row]:
+        """Give all records, or those of a kind."""
 
     def put(self, row: Row) -> None:
         """Insert or replace a record."""

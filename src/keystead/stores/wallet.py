@@ -96,9 +96,10 @@ class SqliteWallet:
         row = self._one(f"{_RECORD} WHERE kind = ? AND tag = ?", kind, tag)
         return None if row is None else Row(*row)
 
-    def rows(self, kind: str) -> Iterator[Row]:
-        """Give all records of a kind."""
-        for row in self._all(f"{_RECORD} WHERE kind = ?", kind):
+    def rows(self, kind: str = "") -> Iterator[Row]:
+        """Give all records, or those of a kind."""
+        where, values = (" WHERE kind = ?", (kind,)) if kind else ("", ())
+        for row in self._all(f"{_RECORD}{where}", *values):
             yield Row(*row)
 
     def put(self, row: Row) -> None:
