@@ -46,6 +46,12 @@ class Open(msgspec.Struct, tag="open"):
     records: list[Sealed]
 
 
+class Check(msgspec.Struct, tag="check"):
+    """As `Vault.check`."""
+
+    records: list[Sealed]
+
+
 class Tag(msgspec.Struct, tag="tag"):
     """As `Vault.tag`."""
 
@@ -130,7 +136,7 @@ class Erase(msgspec.Struct, tag="erase"):
 
 
 Request: TypeAlias = (
-    Hello | Lock | Seal | Open | Tag | NewSeed | PublicKeys | ProvePossession | SignEvent
+    Hello | Lock | Seal | Open | Check | Tag | NewSeed | PublicKeys | ProvePossession | SignEvent
     | SignStatement | KnownHere | Adopt | Marks | LatestMark | SetMark | Branch | Erase
 )  # fmt: skip
 

@@ -44,6 +44,10 @@ class RemoteVault:
         """Open records that hold no secrets."""
         return self._ask(protocol.Open(list(records)), list[bytes])
 
+    def check(self, records: Sequence[Sealed]) -> list[bool]:
+        """Tell of each record whether it is what was sealed under its name."""
+        return self._ask(protocol.Check(list(records)), list[bool])
+
     def tag(self, kind: str, text: str) -> bytes:
         """Return what stands for a text in searches."""
         return self._ask(protocol.Tag(kind, text), bytes)

@@ -55,6 +55,14 @@ class DataKey:
             what = f"the record {record.kind} {record.id} was changed"
             raise KeystoreError(ErrorCode.TAMPERED, what) from None
 
+    def is_sealed(self, record: Sealed) -> bool:
+        """Tell whether a record is what was sealed under its name."""
+        try:
+            self.open(record)
+        except KeystoreError:
+            return False
+        return True
+
     def tag(self, kind: str, text: str) -> bytes:
         """Return what stands for a text in searches."""
         about = b"".join(_counted(part.encode()) for part in (kind, text))

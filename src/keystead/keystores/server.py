@@ -168,6 +168,7 @@ class Server:
 _METHODS: Final[dict[type, Callable[[LocalVault, Any], Any]]] = {
     protocol.Seal: lambda vault, one: vault.seal(one.records),
     protocol.Open: lambda vault, one: vault.open(one.records),
+    protocol.Check: lambda vault, one: vault.check(one.records),
     protocol.Tag: lambda vault, one: vault.tag(one.kind, one.text),
     protocol.NewSeed: lambda vault, one: vault.new_seed(one.record_id, one.generation),
     protocol.PublicKeys: lambda vault, one: vault.public_keys(one.sources),

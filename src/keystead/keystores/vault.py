@@ -11,11 +11,11 @@ from keystead import suites
 from keystead.cesr import body as bodies
 from keystead.cesr.keys import Aid
 from keystead.cesr.versions import Kind
-from keystead.custody.catalogue import KeyType, Use, check_use
+from keystead.custody.catalogue import Use, check_use
 from keystead.custody.records import KeyRecord
 from keystead.custody.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
 from keystead.errors import ErrorCode, KeystoreError
-from keystead.keri.events import AnyKeyEvent
+from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.parsing import parse_key_event
 from keystead.keystores import derivation, software
 from keystead.keystores.marks import Marks
@@ -24,9 +24,11 @@ from keystead.limits import DEFAULT_LIMITS
 from keystead.ports.keys import SECRET, KeySource, KeyUse, Mark, Plain, Sealed, Signer
 from keystead.suites import Suite
 
-_ESTABLISHMENTS: Final = frozenset({"icp", "rot", "dip", "drt"})
-_CHALLENGE: Final = b"KEYSTEAD-POSSESSION-1\n"
-_EVENT_START: Final = b'{"v":"KERI'
+_KEY: Final = "key"  # kind of the records of keys
+_DOMAIN: Final = b"KEYSTEAD-"
+_CHALLENGE: Final = b"KEYSTEAD-POSSESSION-"
+_MESSAGE_START: Final = b'{"v":"KERI10JSON'
+_ROUTED: Final = frozenset({"rpy", "exn", "qry", "pro"})
 
 
 class LocalVault:
@@ -55,6 +57,10 @@ class LocalVault:
                 raise KeystoreError(ErrorCode.ROLE, "a secret is used, never given out")
         return [self._keys.open(record) for record in records]
 
+    def check(self, records: Sequence[Sealed]) -> list[bool]:
+        """Tell of each record whether it is what was sealed under its name."""
+        return [self._keys.is_sealed(record) for record in records]
+
     def tag(self, kind: str, text: str) -> bytes:
         """Return what stands for a text in searches."""
         return self._keys.tag(kind, text)
@@ -70,7 +76,7 @@ class LocalVault:
 
     def prove_possession(self, source: KeySource, public_key: bytes) -> None:
         """Sign a fresh challenge and check it under the public key."""
-        challenge = _CHALLENGE + secrets.token_bytes(32)
+        challenge = _CHALLENGE + b"1\n" + secrets.token_bytes(32)
         try:
             signature = self._signer(source).sign(challenge)
         except ValueError:
@@ -84,8 +90,8 @@ class LocalVault:
     ) -> list[bytes]:
         """Sign a key event after its mark is durable."""
         event = _parse_event(raw)
-        use = Use.ESTABLISH if event.message_type in _ESTABLISHMENTS else Use.INTERACT
-        signers = [self._for_use(key, use, event.aid) for key in keys]
+        use = Use.ESTABLISH if isinstance(event, EstablishmentEvent) else Use.INTERACT
+        signers = [self._for_use(key, use, event) for key in keys]
         if not self._marks.exists:
             what = "this wallet was copied or restored here, so it may be behind its own log"
             raise KeystoreError(ErrorCode.BEHIND, what)
@@ -96,9 +102,8 @@ class LocalVault:
 
     def sign_statement(self, payload: bytes, keys: Sequence[KeyUse]) -> list[bytes]:
         """Sign what is no key event."""
-        if _is_event(payload):
-            raise KeystoreError(ErrorCode.ROLE, "a key event is not signed as a statement")
-        return [self._for_use(key, Use.STATE, None).sign(payload) for key in keys]
+        _check_statement(payload)
+        return [self._for_use(key, Use.STATE).sign(payload) for key in keys]
 
     def known_here(self) -> bool:
         """Tell whether this machine has marks of the wallet."""
@@ -124,46 +129,59 @@ class LocalVault:
         self, master: Sealed, identifiers: Sequence[int], records: Sequence[Plain]
     ) -> list[bytes]:
         """Seal the branches of single identifiers."""
-        seed = self._keys.open(master)
+        begin, _, epoch = master.id.partition(".")
+        names = [f"branch.{epoch}.{number}" for number in identifiers]
+        if begin != "master" or names != [record.id for record in records]:
+            raise KeystoreError(ErrorCode.ROLE, "these are not the names of branches of a seed")
+        seed = self._secret(master)
         return [
-            self._keys.seal(
-                Plain(
-                    record.kind,
-                    record.id,
-                    record.generation,
-                    derivation.encode_branch(derivation.branch_of(seed, number)),
-                )
-            )
+            self._seal_branch(record, derivation.branch_of(seed, number))
             for number, record in zip(identifiers, records, strict=True)
         ]
 
     def erase(self, secret: Sealed, uri: str, generation: int) -> bytes:
         """Seal a branch without a key and those before it, or destroy a key in its token."""
-        found = parse_uri(uri)
-        opened = self._keys.open(secret)
-        if isinstance(found, DerivedUri):
+        found, opened = parse_uri(uri), self._secret(secret)
+        name = Plain(SECRET, secret.id, generation, opened)
+        if isinstance(found, DerivedUri) and secret.id.startswith("branch."):
             branch = derivation.read_branch(secret.id, opened, found)
-            opened = derivation.encode_branch(branch.without(found.slot, found.index))
-        elif isinstance(found, TokenUri):
+            return self._seal_branch(name, branch.without(found.slot, found.index))
+        if isinstance(found, TokenUri) and secret.id.startswith("pin."):
             from keystead.keystores import pkcs11  # noqa: PLC0415 - most wallets have no token
 
             pkcs11.destroy(found, opened)
-        return self._keys.seal(Plain(secret.kind, secret.id, generation, opened))
+            return self._keys.seal(name)
+        raise KeystoreError(ErrorCode.ROLE, f"no single key can be erased from {secret.id}")
 
-    def _for_use(self, key: KeyUse, use: Use, aid: Aid | None) -> Signer:
+    def _seal_branch(self, name: Plain, branch: derivation.Branch) -> bytes:
+        data = derivation.encode_branch(branch)
+        return self._keys.seal(Plain(SECRET, name.id, name.generation, data))
+
+    def _secret(self, sealed: Sealed | None) -> bytes:
+        if sealed is None or sealed.kind != SECRET:
+            raise KeystoreError(ErrorCode.GONE, "what this key is made from is not here")
+        return self._keys.open(sealed)
+
+    def _for_use(self, key: KeyUse, use: Use, event: AnyKeyEvent | None = None) -> Signer:
+        """Return a key if it may be used so, by its own record."""
+        if key.record.kind != _KEY:
+            raise KeystoreError(ErrorCode.ROLE, f"a record of kind {key.record.kind} is no key")
         record = msgspec.json.decode(self._keys.open(key.record), type=KeyRecord)
-        if key.record.kind != "key" or (aid is not None and record.identifier != aid):
+        if event is not None and record.identifier != event.aid:
             raise KeystoreError(ErrorCode.ROLE, "the key belongs to another identifier")
-        check_use(KeyType(record.type), record.state, use)
+        check_use(record.type, record.state, use)
+        if isinstance(event, EstablishmentEvent) and record.public_key not in {
+            listed.text for listed in event.signing_keys
+        }:
+            raise KeystoreError(ErrorCode.ROLE, "the event does not list the key that is to sign")
         if not record.uri:
             raise KeystoreError(ErrorCode.GONE, "the private half of this key is not here")
         return self._signer(KeySource(record.uri, Suite[record.suite], key.secret))
 
     def _signer(self, source: KeySource, *, make: bool = False) -> Signer:
         uri = parse_uri(source.uri)
-        if source.secret is None or source.secret.kind != SECRET:
-            raise KeystoreError(ErrorCode.GONE, "what this key is derived from is not here")
-        secret, name = self._keys.open(source.secret), source.secret.id
+        secret = self._secret(source.secret)
+        name = "" if source.secret is None else source.secret.id
         match uri:
             case DerivedUri():
                 seed = derivation.key_seed(name, secret, uri, source.suite)
@@ -173,27 +191,29 @@ class LocalVault:
                     raise KeystoreError(ErrorCode.ROLE, f"{name} is the secret of another key")
                 return software.SoftwareSigner(source.suite, secret)
             case TokenUri():
+                if not name.startswith("pin."):
+                    raise KeystoreError(ErrorCode.ROLE, f"{name} is no PIN")
                 from keystead.keystores import pkcs11  # noqa: PLC0415 - as above
 
                 return pkcs11.token_signer(uri, source.suite, secret, make=make)
 
 
 def _parse_event(raw: bytes) -> AnyKeyEvent:
-    if not raw.startswith(_EVENT_START):
+    if not raw.startswith(_MESSAGE_START):
         raise KeystoreError(ErrorCode.ROLE, "what is to be signed is no key event in JSON")
     return parse_key_event(bodies.decode(raw, Kind.JSON, DEFAULT_LIMITS), raw, DEFAULT_LIMITS)
 
 
-def _is_event(payload: bytes) -> bool:
-    """Tell whether somebody could take a signature over `payload` for one over a key event."""
-    if payload.startswith(_EVENT_START):
-        return payload[_TYPE] not in _STATEMENT_TYPES
-    return b"KERI" in payload[: _TYPE.stop]
+def _check_statement(payload: bytes) -> None:
+    """Check that nobody can take a signature over `payload` for one over a key event.
 
-
-# Where the type of a JSON message stands, behind the version string; and the types that a wallet
-# may sign as statements: routed messages, which change no log.
-_TYPE: Final = slice(25, 34)
-_STATEMENT_TYPES: Final = frozenset(
-    b'"t":"' + kind + b'"' for kind in (b"rpy", b"exn", b"qry", b"pro")
-)
+    So only what is known to be something else is signed: messages of this program, which begin
+    with their own name, and routed messages of KERI, which change no log.
+    """
+    if payload.startswith(_DOMAIN) and not payload.startswith(_CHALLENGE):
+        return
+    if payload.startswith(_MESSAGE_START):
+        body = bodies.decode(payload, Kind.JSON, DEFAULT_LIMITS)
+        if body.get("t") in _ROUTED:
+            return
+    raise KeystoreError(ErrorCode.ROLE, "what is to be signed is no statement that a wallet makes")

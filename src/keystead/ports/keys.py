@@ -117,6 +117,9 @@ class Vault(Protocol):
                 it holds a secret (keystore.role).
         """
 
+    def check(self, records: Sequence[Sealed]) -> list[bool]:
+        """Tell of each record whether it is what was sealed under its name; secrets too."""
+
     def tag(self, kind: str, text: str) -> bytes:
         """Return 32 bytes that stand for a text in searches, and tell nothing about it."""
 
@@ -149,10 +152,14 @@ class Vault(Protocol):
         """
 
     def sign_statement(self, payload: bytes, keys: Sequence[KeyUse]) -> list[bytes]:
-        """Return raw signatures over anything that is no key event.
+        """Return raw signatures over a statement: a routed message, or one of this program.
+
+        What begins with `KEYSTEAD-` is a statement of this program.
 
         Raises:
-            KeystoreError: `payload` is a key event (keystore.role), or as `sign_event`.
+            DecodeError: a routed message that is not in its one form.
+            KeystoreError: `payload` is something else, such as a key event (keystore.role), or as
+                `sign_event`.
         """
 
     def known_here(self) -> bool:
