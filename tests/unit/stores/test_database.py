@@ -1,14 +1,16 @@
 """One private SQLite file: made, opened, shared, migrated, and what goes wrong with it."""
 
 import os
+import resource
 import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -316,56 +318,100 @@ def test_a_transaction_that_was_lost_inside_another_is_not_kept(database: Databa
     assert notes(database) == ["one", "four"]
 
 
-_READ_ONLY = """
-import os, sys
-from pathlib import Path
-from keystead.errors import StoreError
-from keystead.stores.database import Database
-from keystead.stores import schema
-path = Path(sys.argv[1])
-schema.shipped()  # nobody may not read where this program is
-if os.geteuid() == 0:
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
-for action in (Database.create, Database.open):
+@contextmanager
+def _as_nobody(*paths: Path) -> Iterator[None]:
+    """Give files away and be their owner; root could write to them whatever their mode."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in paths:
+        os.chown(path, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, 0)
     try:
-        action(path)
-    except StoreError as error:
-        print(error.code.value, error.message)
-"""
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_a_read_only_folder_is_named(tmp_path: Path, *, there: bool) -> None:
+def test_a_read_only_folder_is_named(*, there: bool) -> None:
     """Nothing can be made or opened in it, and the error says why."""
-    # Root can write everywhere, and nobody cannot enter the folders that pytest makes.
-    folder = Path("/tmp") / f"keystead-read-only-{os.getpid()}"  # noqa: S108 - as told
-    path = folder / "wallet.db"
-    try:
-        folder.mkdir(mode=0o700)
+    schema.shipped()  # nobody may not be allowed to read where this program is
+    with TemporaryDirectory() as outer:
+        folder = Path(outer)
+        path = folder / "wallet.db"
         if there:
             Database.create(path).close()
-        if os.geteuid() == 0:
-            for one in [folder, *folder.iterdir()]:
-                os.chown(one, NOBODY, NOBODY)
         folder.chmod(0o500)
-        command = [sys.executable, "-c", _READ_ONLY, str(path)]
-        told = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
-        assert told.stderr == ""
-    finally:
+        with _as_nobody(folder, *folder.iterdir()):
+            made = refused(lambda: Database.create(path), ErrorCode.STORE_IO)
+            code = ErrorCode.STORE_IO if there else ErrorCode.STORE_MISSING
+            opened = refused(lambda: Database.open(path), code)
         folder.chmod(0o700)
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
-    lines = told.stdout.splitlines()
-    assert tmp_path.exists()
-    assert lines[0].startswith("store.io")
-    assert str(folder) in lines[0]
+    assert str(folder) in made.message
     if there:
-        assert lines[1] == f"store.io the folder {folder} is read-only"
-    else:
-        assert lines[1].startswith("store.missing")
+        assert opened.message == f"the folder {folder} is read-only"
+
+
+def test_a_read_only_file_is_named(path: Path) -> None:
+    """A file that cannot be written to is told apart from its folder."""
+    schema.shipped()
+    with TemporaryDirectory() as outer:
+        file = Path(outer) / path.name
+        Database.create(file).close()
+        file.chmod(0o400)
+        with _as_nobody(file.parent, file), closing(Database.open(file)) as database:
+            clear = "DELETE FROM held"
+            error = refused(lambda: database.rows(clear), ErrorCode.STORE_IO)
+    assert error.message == f"{file} is read-only"
+
+
+def test_a_write_that_fails_keeps_nothing(database: Database) -> None:
+    """An I/O error ends the transaction, and the database goes on when it is gone."""
+    note(database, "one")
+    size = database.path.with_name("wallet.db-wal").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5000, before[1]))
+    try:
+        refused(lambda: note(database, "x" * 100_000), ErrorCode.STORE_IO)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert notes(database) == ["one"]
+    note(database, "two")
+    with closing(Database.open(database.path)) as again:
+        assert notes(again) == ["one", "two"]
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[None]:
+    """Mount a file system of 1 MiB."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this user cannot mount file systems")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - wherever it is
+
+
+def test_a_disk_that_is_really_full_is_told(tmp_path: Path) -> None:
+    """Making, opening and writing say so, and what was there stays."""
+    folder = tmp_path / "disk"
+    folder.mkdir(mode=0o700)
+    with _small_disk(folder):
+        path, filler = folder / "wallet.db", folder / "filler"
+        with closing(Database.create(path)) as database:
+            with database.transaction() as connection:
+                connection.execute("CREATE TABLE note (text TEXT UNIQUE NOT NULL)")
+            note(database, "one")
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(512))
+        refused(lambda: Database.create(folder / "more" / "wallet.db"), ErrorCode.STORE_FULL)
+        refused(lambda: Database.open(path), ErrorCode.STORE_FULL)
+        filler.unlink()
+        with closing(Database.open(path)) as database:
+            assert notes(database) == ["one"]
 
 
 def test_nothing_of_what_was_deleted_stays(database: Database, path: Path) -> None:

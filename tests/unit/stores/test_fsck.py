@@ -134,10 +134,16 @@ def test_swapped_rows_are_found(path: Path, table: str, columns: str) -> None:
     assert found(path)
 
 
-def _resealed(path: Path, table: str, columns: str, change: Callable[[list[object]], None]) -> None:
+def _resealed(
+    path: Path,
+    table: str,
+    columns: str,
+    change: Callable[[list[object]], None],
+    where: str = "true",
+) -> None:
     """Change the last row of a table, and its checksum with it, as somebody who knows how would."""
     with closing(sqlite3.connect(path)) as connection:
-        query = f"SELECT rowid, {columns} FROM {table} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - given below
+        query = f"SELECT rowid, {columns} FROM {table} WHERE {where} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - given below
         number, *values = connection.execute(query).fetchone()
     change(values)
     names = columns.split(", ")
@@ -220,6 +226,27 @@ def test_thresholds_are_verified(tmp_path: Path) -> None:
             assert what in finding.what
             owned = fsck.check(database, own=[author.aid])
             assert owned == ([] if what == "receipts" else [finding])
+
+
+def test_approvals_are_verified(path: Path) -> None:
+    """A delegated event without its approval, or with that of another, is found."""
+    whole = path.read_bytes()
+    with closing(Database.open(path)) as database:
+        ((sn, said),) = database.rows(
+            "SELECT sn, said FROM place WHERE message_type = 'icp' LIMIT 1"
+        )
+    for source, what in (
+        ((None, None), "no approval of the delegator"),
+        ((sn, said), "the event that approves it is missing"),
+        ((None, "kept"), "the event that approves it is missing"),
+    ):
+        path.write_bytes(whole)
+
+        def change(values: list[object], source: tuple[object, object] = source) -> None:
+            values[6:8] = source if source[1] != "kept" else (1000, values[7])
+
+        _resealed(path, "event", _EVENT, change, "source_said IS NOT NULL")
+        assert what in [finding.what for finding in found(path)]
 
 
 def test_key_states_of_somebody_else_are_found(path: Path) -> None:
