@@ -3,16 +3,18 @@
 The file lies apart from the wallet, so that an older copy of the wallet is found out before it
 signs a second event for one place. A mark is durable before its signature leaves the vault.
 
-An append-only file of frames: length (4 bytes), keyed hash (32 bytes), MessagePack. A frame that
-is cut off at the end was never acknowledged, so it is dropped. When most of the file is out of
-date, it is written anew beside and renamed.
+An append-only file of frames: length (4 bytes), keyed hash (32 bytes), MessagePack. What is no
+frame at the end is what a loss of power left of one that was never acknowledged, so it is dropped;
+anywhere else it is damage. When most of the file is out of date, it is written anew beside and
+renamed.
 """
 
 import errno
 import fcntl
 import hmac
 import os
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -25,6 +27,8 @@ from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.ports.keys import Mark
 
 _HEAD: Final = 36  # length and hash
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_BESIDE: Final = ("marks.new", "marks.second")
 _TIDY_FROM: Final = 1024 * 1024  # shorter files are not worth it
 
 
@@ -50,16 +54,19 @@ class Marks:
     def create(self) -> None:
         """Make the wallet known on this machine."""
         with _errors():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._folder.chmod(0o700)
-            os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+            _make_folder(self._folder)
+            flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, 0o600)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
             _sync_folder(self._folder)
-            _sync_folder(self._folder.parent)
 
-    def get(self, aid: Aid) -> Mark | None:
-        """Return the mark of an identifier."""
+    def find(self, aids: Iterable[Aid]) -> list[Mark | None]:
+        """Return the marks of identifiers."""
         with self._locked():
-            return self._marks.get(aid)
+            return [self._marks.get(aid) for aid in aids]
 
     def latest(self) -> Mark | None:
         """Return the mark that was made last."""
@@ -108,7 +115,9 @@ class Marks:
             self._take(mark, len(frame))
             self._read += len(frame)
             if self._read > max(_TIDY_FROM, 4 * self._live):
-                self._tidy()
+                # The mark is durable already. What cannot be tidied now, the next one tries.
+                with suppress(OSError):
+                    self._tidy()
 
     def _take(self, mark: Mark, size: int) -> None:
         old = self._marks.get(mark.aid)
@@ -133,19 +142,23 @@ class Marks:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 descriptor = os.open(self._path, flags)
                 try:
-                    self._catch_up(descriptor)
+                    found = _checked(descriptor)
+                    if found.st_nlink > 1:
+                        self._finish_tidying()
+                    self._catch_up(descriptor, found)
                     yield descriptor
                 finally:
                     os.close(descriptor)
             finally:
                 os.close(lock)
 
-    def _catch_up(self, descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        if found.st_ino != self._inode or found.st_size < self._read:
+    def _catch_up(self, descriptor: int, found: os.stat_result) -> None:
+        if found.st_ino != self._inode:
             self._inode, self._read, self._live = found.st_ino, 0, 0
             self._marks.clear()
             self._latest = None
+        if found.st_size < self._read:
+            raise _changed()  # nobody ever takes a whole frame away
         data = os.pread(descriptor, found.st_size - self._read, self._read)
         place = 0
         while (payload := self._next(data, place)) is not None:
@@ -156,30 +169,32 @@ class Marks:
 
     def _next(self, data: bytes, place: int) -> bytes | None:
         """Return the content of the frame at `place`, None for the end or a torn one."""
-        size = int.from_bytes(data[place : place + 4], "big")
-        end = place + _HEAD + size
-        if place == len(data):
-            return None
         if self._is_frame(data, place):
-            return data[place + _HEAD : end]
+            size = int.from_bytes(data[place : place + 4], "big")
+            return data[place + _HEAD : place + _HEAD + size]
         if any(self._is_frame(data, later) for later in range(place + 1, len(data) - _HEAD)):
-            what = "the record of signed events on this machine was changed"
-            raise KeystoreError(ErrorCode.TAMPERED, what)
-        return None  # torn by a loss of power before it was synced
+            raise _changed()
+        return None
 
     def _is_frame(self, data: bytes, place: int) -> bool:
         size = int.from_bytes(data[place : place + 4], "big")
-        payload = data[place + _HEAD : place + _HEAD + size]
-        return 0 < size == len(payload) and hmac.compare_digest(
-            self._hash(payload), data[place + 4 : place + _HEAD]
-        )
+        end = place + _HEAD + size
+        if not 0 < size <= len(data) - place - _HEAD:
+            return False
+        hashed = self._hash(data[place + _HEAD : end])
+        return hmac.compare_digest(hashed, data[place + 4 : place + _HEAD])
 
     def _tidy(self) -> None:
-        """Write a file without what is out of date; the latest mark stays the last."""
-        beside = self._folder / "marks.new"
-        with suppress(FileNotFoundError):
-            beside.unlink()
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+        """Write a file without what is out of date; the latest mark stays the last.
+
+        Until the new name is durable the file has a second one, by which everybody sees that
+        nothing may be acknowledged yet.
+        """
+        for name in _BESIDE:
+            with suppress(FileNotFoundError):
+                (self._folder / name).unlink()
+        beside, second = (self._folder / name for name in _BESIDE)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(beside, flags, 0o600)
         try:
             latest = self._latest
@@ -189,8 +204,19 @@ class Marks:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        second.hardlink_to(beside)
         beside.rename(self._path)
+        self._finish_tidying()
+
+    def _finish_tidying(self) -> None:
         _sync_folder(self._folder)
+        with suppress(FileNotFoundError):
+            (self._folder / _BESIDE[1]).unlink()
+
+
+def _changed() -> KeystoreError:
+    what = "the record of signed events on this machine was changed"
+    return KeystoreError(ErrorCode.TAMPERED, what)
 
 
 @contextmanager
@@ -204,6 +230,24 @@ def _errors() -> Iterator[None]:
         what = f"cannot keep the record of signed events: {error.strerror}"
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StoreError(ErrorCode.STORE_FULL if full else ErrorCode.STORE_IO, what) from None
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, for this user alone, so that a loss of power spares it."""
+    if not folder.parent.exists():
+        _make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    _sync_folder(folder.parent)
+
+
+def _checked(descriptor: int) -> os.stat_result:
+    """Return what is known of a file that must belong to this user alone."""
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
+        what = "others can change the record of signed events"
+        raise StoreError(ErrorCode.STORE_PERMISSIONS, what)
+    return found
 
 
 def _write_all(descriptor: int, data: bytes, place: int) -> None:

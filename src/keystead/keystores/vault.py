@@ -115,7 +115,7 @@ class LocalVault:
 
     def marks(self, aids: Sequence[Aid]) -> list[Mark | None]:
         """Return the marks of identifiers."""
-        return [self._marks.get(aid) for aid in aids] if self._marks.exists else [None] * len(aids)
+        return self._marks.find(aids) if self._marks.exists else [None] * len(aids)
 
     def latest_mark(self) -> Mark | None:
         """Return the mark that was made last."""
