@@ -88,5 +88,5 @@ def _make(store: SqliteWallet, place: WalletPlace, passphrase: bytes, profile: s
     with store.transaction():
         _check_new(store, place)  # somebody else may have been faster
         store.set_envelope(envelope)
-        begin(Wallet(store, vault, now=now, actor=actor()))
+        begin(Wallet(store, vault, now=now, actor=actor()), envelope)
     return envelope

@@ -10,7 +10,7 @@ from keystead.custody.catalogue import KeyType, Method
 from keystead.custody.states import State
 from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.owner.records import Note
-from keystead.owner.wallet import STATE, Wallet, put_own_key, put_step
+from keystead.owner.wallet import STATE, Wallet, envelope_digest, put_own_key, put_step
 from keystead.ports.wallet import Envelope, WalletStore
 
 FREE_TRIES: Final = 5
@@ -105,6 +105,7 @@ def change_passphrase(
             retired = put_step(wallet, batch, old, State.DEACTIVATED)
             put_step(wallet, batch, retired, State.DESTROYED)
         put_own_key(wallet, batch, kind, kind, Method.PASSPHRASE)
-        state = msgspec.structs.replace(wallet.state(), scrub=True)
+        state = wallet.state()
+        state = msgspec.structs.replace(state, scrub=True, envelope=envelope_digest(after))
         batch.put(STATE, "wallet", state, Note("new passphrase"))
         batch.write()

@@ -13,10 +13,10 @@ from keystead.custody.records import begin as begin_life
 from keystead.custody.states import State
 from keystead.custody.uri import DerivedUri, parse_uri
 from keystead.errors import ErrorCode, KeystoreError, UsageError
-from keystead.owner.records import Batch, Note, Records
+from keystead.owner.records import Batch, Note, Records, digest_of
 from keystead.ports.events import EventStore
 from keystead.ports.keys import SECRET, KeyUse, Sealed, Vault
-from keystead.ports.wallet import WalletStore
+from keystead.ports.wallet import Envelope, WalletStore
 
 # Kinds of records.
 STATE: Final = "state"
@@ -36,12 +36,15 @@ class WalletState(msgspec.Struct, frozen=True, gc=False):
         epoch: number of the master seed for new identifiers.
         identifiers: identifiers made under it.
         scrub: secrets were erased, and may not be overwritten everywhere yet.
+        envelope: digest of how the data key is wrapped, so that an older passphrase cannot come
+            back; empty where nothing wraps it.
     """
 
     created_at: str
     epoch: int = 0
     identifiers: int = 0
     scrub: bool = False
+    envelope: str = ""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -155,12 +158,16 @@ class Wallet:
 
         Raises:
             UsageError: there is none (usage.unknown).
+            KeystoreError: another one is found by the name (keystore.tampered).
         """
         # No name looks like an identifier, so neither can stand for the other.
         if is_aid(name):
             found = self.records.get(IDENTIFIER, name, IdentifierRecord)
         else:
             found = self.records.find(IDENTIFIER, _normal(name), IdentifierRecord)
+            if found is not None and found.name != _normal(name):
+                what = f"the name {name[:_LONGEST_NAME]} leads to another identifier"
+                raise KeystoreError(ErrorCode.TAMPERED, what)
         if found is None:
             raise UsageError(ErrorCode.UNKNOWN, f"no identifier is called {name[:_LONGEST_NAME]}")
         return found
@@ -222,16 +229,27 @@ class Wallet:
         raise KeystoreError(ErrorCode.BEHIND, what)
 
 
-def begin(wallet: Wallet) -> None:
-    """Fill the store of a new wallet: its own keys and nothing else."""
+def begin(wallet: Wallet, envelope: Envelope | None = None) -> None:
+    """Fill the store of a new wallet: its own keys and nothing else.
+
+    Args:
+        wallet: the wallet.
+        envelope: how its data key is wrapped, if it is.
+    """
     with wallet.store.transaction():
         batch = wallet.batch()
-        batch.put(STATE, "wallet", WalletState(wallet.time()), Note("init"))
+        wrapped = "" if envelope is None else envelope_digest(envelope)
+        batch.put(STATE, "wallet", WalletState(wallet.time(), envelope=wrapped), Note("init"))
         passphrase, data = KeyType.WALLET_PASSPHRASE, KeyType.WALLET_DATA
         put_own_key(wallet, batch, passphrase, passphrase, Method.PASSPHRASE)
         put_own_key(wallet, batch, data, data, Method.RANDOM)
         new_master(wallet, batch, 0)
         batch.write()
+
+
+def envelope_digest(envelope: Envelope) -> str:
+    """Return what stands for an envelope in the state of the wallet."""
+    return digest_of(msgspec.msgpack.encode(envelope)).hex()
 
 
 def new_master(wallet: Wallet, batch: Batch, epoch: int) -> None:
