@@ -34,32 +34,44 @@ def replay_event(accepted: AcceptedEvent) -> bytes:
     return _message(accepted.event, accepted.proofs, accepted.source, couple)
 
 
+def replay_approved(
+    store: EventStore, aid: Aid, given: dict[Aid, int], *, last: int | None = None
+) -> Iterator[bytes]:
+    """Give a log so that it can be verified alone: with the logs of its delegators.
+
+    Each event comes behind the event of its delegator that approved it.
+
+    Args:
+        store: where the logs are.
+        aid: whose log.
+        given: for each log the first-seen number of the next event to give; it is updated, so
+            that no event is given twice.
+        last: first-seen number to end at.
+    """
+    for accepted in store.first_seen(aid, first=given.get(aid, 0)):
+        if last is not None and accepted.first_seen_number > last:
+            return
+        given[aid] = accepted.first_seen_number + 1
+        delegator = accepted.state.establishment.delegator
+        if accepted.source is not None and delegator is not None:
+            sealing = store.accepted(delegator, accepted.source.said)
+            if sealing is not None:
+                number = sealing.first_seen_number
+                yield from replay_approved(store, delegator, given, last=number)
+        yield replay_event(accepted)
+
+
 def evidence_stream(store: EventStore, found: Iterable[DuplicityEvidence]) -> Iterator[bytes]:
     """Give a stream that proves duplicity to anybody: the logs as they were, then the events.
 
-    Each event comes behind the event of its delegator that approved it. So whoever reads the
-    stream accepts the same events, and then finds that the others may not supersede. No event is
-    given twice.
+    Whoever reads the stream accepts the same events, and then finds that the others may not
+    supersede. No event is given twice.
     """
     given: dict[Aid, int] = {}
-
-    def give(aid: Aid, last: int) -> Iterator[bytes]:
-        """Give the log of `aid` up to the first-seen number `last`, as far as not yet given."""
-        for accepted in store.first_seen(aid, first=given.get(aid, 0)):
-            if accepted.first_seen_number > last:
-                return
-            given[aid] = accepted.first_seen_number + 1
-            delegator = accepted.state.establishment.delegator
-            if accepted.source is not None and delegator is not None:
-                sealing = store.accepted(delegator, accepted.source.said)
-                if sealing is not None:
-                    yield from give(delegator, sealing.first_seen_number)
-            yield replay_event(accepted)
-
     # The log of the highest delegator tells best what was found first.
     for evidence in sorted(found, key=lambda one: [last for _, last in reversed(one.seen)]):
         for aid, last in evidence.seen:
-            yield from give(aid, last)
+            yield from replay_approved(store, aid, given, last=last)
         yield _message(evidence.other, evidence.proofs)
 
 
