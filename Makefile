@@ -12,12 +12,13 @@ demo: $(VENV)/run.stamp
 	$(BIN)/keystead log verify examples/logs.cesr
 
 test: $(VENV)/dev.stamp
+	tests/install_tools.sh
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n auto -m "not timed" --cov --cov-report=
 	$(BIN)/python -m pytest -m timed
 	$(BIN)/python -m coverage report --fail-under=90 --skip-covered
 	$(BIN)/python -m coverage report --fail-under=100 --skip-covered \
-	  --include='*/keystead/cesr/*,*/keystead/keri/*,*/keystead/suites.py'
+	  --include='*/keystead/cesr/*,*/keystead/keri/*,*/keystead/custody/*,*/keystead/suites.py'
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
