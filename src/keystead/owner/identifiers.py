@@ -149,7 +149,9 @@ def _put_created(
     accept(wallet, event, sign(wallet, event, places, head))
 
 
-def rotate(wallet: Wallet, name: str, change: Change, *, reason: str = "") -> AcceptedEvent | None:
+def rotate(
+    wallet: Wallet, name: str, change: Change, *, reason: str = "", sn: int | None = None
+) -> AcceptedEvent | None:
     """Replace the keys of an identifier by those that its log commits to.
 
     A rotation that a crash interrupted is finished first; if it is the one that is asked for,
@@ -160,12 +162,14 @@ def rotate(wallet: Wallet, name: str, change: Change, *, reason: str = "") -> Ac
         name: of the identifier.
         change: how what follows differs from what was.
         reason: why, for the audit log.
+        sn: the place that it must have; None: whichever is next.
 
     Returns:
         The rotation; None when it waits for the approval of the delegator.
 
     Raises:
-        KeysteadError: as `create`, and keystore.gone when too few of the keys are here.
+        KeysteadError: as `create`; keystore.gone when too few of the keys are here,
+            usage.argument when `sn` is not the next place.
     """
     action = "abandon" if change.last else "rotate"
 
@@ -177,6 +181,7 @@ def rotate(wallet: Wallet, name: str, change: Change, *, reason: str = "") -> Ac
         wallet.check_current()
         head = head_of(wallet)
         record, state = ready(wallet, name)
+        _check_place(record, state, sn)
         _check_rotation(wallet, state, change)
         plan = planned(record, state)
         note = Note(action, reason, plan.event.said)
@@ -186,7 +191,9 @@ def rotate(wallet: Wallet, name: str, change: Change, *, reason: str = "") -> Ac
         return accepted
 
 
-def anchor(wallet: Wallet, name: str, seals: Sequence[Seal], *, reason: str = "") -> AcceptedEvent:
+def anchor(
+    wallet: Wallet, name: str, seals: Sequence[Seal], *, reason: str = "", sn: int | None = None
+) -> AcceptedEvent:
     """Anchor data in the log of an identifier, without changing its keys.
 
     Raises:
@@ -204,6 +211,7 @@ def anchor(wallet: Wallet, name: str, seals: Sequence[Seal], *, reason: str = ""
             what = f"the log of {record.name} allows only rotations"
             hint = f"anchor in one: keystead id rotate {record.name} --anchor DIGEST"
             raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
+        _check_place(record, state, sn)
         event = build.interact(state, seals)
         return put_interaction(wallet, state, event, Note("anchor", reason, event.said), head)
 
@@ -248,6 +256,12 @@ def _check_wanted(wanted: Creation) -> None:
     # Whatever it is made with, its first event would be another one with the same identifier.
     if wanted != Creation(suite=wanted.suite, token=wanted.token, transferable=False):
         what = "an identifier that cannot rotate is one key, and nothing else"
+        raise UsageError(ErrorCode.ARGUMENT, what)
+
+
+def _check_place(record: IdentifierRecord, state: KeyState, sn: int | None) -> None:
+    if sn is not None and sn != state.sn + 1:
+        what = f"the next event of {record.name} has the place {state.sn + 1:x}, not {sn:x}"
         raise UsageError(ErrorCode.ARGUMENT, what)
 
 

@@ -72,18 +72,29 @@ def is_unfinished(wallet: Wallet, record: IdentifierRecord, state: KeyState) -> 
         KeystoreError: the log went on elsewhere, or may have (keystore.behind).
     """
     (mark,) = wallet.vault.marks([record.aid])
-    what = ""
-    if mark is None:
-        what = f"nothing was signed for {record.name} on this machine: the wallet was copied here"
-    elif mark.sn < state.sn:
-        what = f"event {state.sn:x} of {record.name} was signed on another machine"
-    elif mark.sn > state.sn + 1:
-        what = f"the log of {record.name} here ends before event {mark.sn:x}, which was signed"
-    elif (mark.said if mark.sn == state.sn else parse(mark.raw).prior_said) != state.said:
-        what = f"another event than that of this log was signed for {record.name} at {mark.sn:x}"
+    what = why_behind(record, state, mark)
     if what:
         raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid)
     return mark is not None and mark.sn > state.sn
+
+
+def why_behind(record: IdentifierRecord, state: KeyState, mark: Mark | None) -> str:
+    """Tell why a log may not be the newest, empty if nothing speaks for that.
+
+    Args:
+        record: the identifier.
+        state: where its log stands.
+        mark: what was signed for it last on this machine.
+    """
+    if mark is None:
+        return f"nothing was signed for {record.name} on this machine: the wallet was copied here"
+    if mark.sn < state.sn:
+        return f"event {state.sn:x} of {record.name} was signed on another machine"
+    if mark.sn > state.sn + 1:
+        return f"the log of {record.name} here ends before event {mark.sn:x}, which was signed"
+    if (mark.said if mark.sn == state.sn else parse(mark.raw).prior_said) != state.said:
+        return f"another event than that of this log was signed for {record.name} at {mark.sn:x}"
+    return ""
 
 
 def settle(
@@ -164,13 +175,11 @@ def reconcile(
 
 def unreconciled(wallet: Wallet) -> Iterable[IdentifierRecord]:
     """Give the identifiers that have to be compared with their published logs."""
-    for record in wallet.identifiers():
+    records = wallet.identifiers()
+    marks = wallet.vault.marks([record.aid for record in records])
+    for record, mark in zip(records, marks, strict=True):
         state = wallet.events.key_state(record.aid)
-        if state is None or record.pending:
-            continue
-        try:
-            is_unfinished(wallet, record, state)
-        except KeystoreError:
+        if state is not None and not record.pending and why_behind(record, state, mark):
             yield record
 
 
