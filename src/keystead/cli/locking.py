@@ -10,13 +10,12 @@ from keystead.cli.secrets import SecretSource, secret_options
 from keystead.cli.wallets import (
     HOME,
     WalletPlace,
-    actor,
-    ask_data_key,
     ask_new_passphrase,
     home_folder,
     kdf_option,
     marks_folder,
-    now,
+    open_locked,
+    open_store,
     wallet_options,
 )
 from keystead.errors import ErrorCode, StoreError, UsageError
@@ -50,23 +49,18 @@ def unlock(place: WalletPlace, *, idle: str, json_output: bool) -> None:
     without use, when the machine sleeps, and when it is switched off.
     """
     from keystead.keystores.process import Start, start  # noqa: PLC0415 - not for lock
-    from keystead.stores.wallet import SqliteWallet  # noqa: PLC0415 - as above
 
     seconds = _seconds(idle)
-    store = SqliteWallet.open(place.home)
-    try:
-        wallet = store.envelope().wallet
-        data_key = bytearray(ask_data_key(place, store))
+    with open_store(place) as store:
+        wallet, data_key = open_locked(place, store)
         about = Start(
-            wallet=wallet,
+            wallet=wallet.vault.wallet,
             home=str(place.home),
             database=str(store.database.path),
-            marks=str(marks_folder(wallet)),
+            marks=str(marks_folder(wallet.vault.wallet)),
             idle=seconds,
         )
         replaced = start(about, data_key)
-    finally:
-        store.close()
     if json_output:
         told = {"home": str(place.home), "seconds": seconds, "was_unlocked": replaced}
         click.echo(as_json(told))
@@ -138,26 +132,19 @@ def passphrase(
     before still open with the old passphrase.
     """
     from keystead.keystores import envelope as envelopes  # noqa: PLC0415 - not for lock
-    from keystead.keystores.vault import LocalVault  # noqa: PLC0415 - as above
     from keystead.owner.shredding import finish_scrub  # noqa: PLC0415 - as above
     from keystead.owner.unlocking import change_passphrase  # noqa: PLC0415 - as above
-    from keystead.owner.wallet import Wallet  # noqa: PLC0415 - as above
-    from keystead.stores.wallet import SqliteWallet  # noqa: PLC0415 - as above
 
-    store = SqliteWallet.open(place.home)
-    try:
+    with open_store(place) as store:
         before = store.envelope()
-        data_key = ask_data_key(place, store)
-        after = envelopes.make(before.wallet, data_key, ask_new_passphrase(new_passphrase), kdf)
-        vault = LocalVault(before.wallet, data_key, marks_folder(before.wallet))
-        wallet = Wallet(store, vault, now=now, actor=actor())
+        wallet, data_key = open_locked(place, store)
+        text = ask_new_passphrase(new_passphrase)
+        after = envelopes.make(before.wallet, bytes(data_key), text, kdf)
         change_passphrase(wallet, store, before=before, after=after)
         try:
             finish_scrub(wallet)
         except StoreError as error:
             say(f"note: the passphrase is new, but the old one is not overwritten yet: {error}")
-    finally:
-        store.close()
     if json_output:
         told = {"memory_kib": after.memory_kib, "passes": after.passes, "lanes": after.lanes}
         click.echo(as_json({"home": str(place.home), "kdf": told}))

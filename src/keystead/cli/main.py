@@ -17,6 +17,7 @@ _COMMANDS = {
     "unlock": ("keystead.cli.locking:unlock", "Keep the wallet open for a while."),
     "lock": ("keystead.cli.locking:lock", "Lock the wallet."),
     "passphrase": ("keystead.cli.locking:passphrase", "Replace the passphrase of the wallet."),
+    "status": ("keystead.cli.status:status", "Show the wallet and what to do next."),
     "log": ("keystead.cli.log:log", "Verify key event logs."),
 }
 

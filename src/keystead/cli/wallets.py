@@ -14,10 +14,10 @@ import msgspec
 
 from keystead.cli.secrets import SecretSource, new_secret, passphrase_options, read_secret
 from keystead.owner.wallet import Wallet
-from keystead.ports.keys import Vault
 
 if TYPE_CHECKING:
     from keystead.owner.unlocking import GuardedStore
+    from keystead.stores.wallet import SqliteWallet
 
 Result = TypeVar("Result")
 
@@ -91,42 +91,57 @@ def open_wallet(place: WalletPlace) -> Iterator[Wallet]:
         KeysteadError: there is no wallet, the passphrase does not fit, or a file is not as it
             must be.
     """
+    with open_store(place) as store:
+        wallet = find_unlocked(place, store)
+        if wallet is None:
+            wallet, _ = open_locked(place, store)
+        yield wallet
+
+
+@contextmanager
+def open_store(place: WalletPlace) -> Iterator["SqliteWallet"]:
+    """Open the store of a wallet; errors as `SqliteWallet.open`."""
     from keystead.stores.wallet import SqliteWallet  # noqa: PLC0415 - for --help
 
     store = SqliteWallet.open(place.home)
     try:
-        vault = find_vault(place, store)
-        yield Wallet(store, vault, now=now, actor=actor())
+        yield store
     finally:
         store.close()
 
 
-def find_vault(place: WalletPlace, store: "GuardedStore") -> Vault:
-    """Return the vault of a wallet.
+def find_unlocked(place: WalletPlace, store: "GuardedStore") -> Wallet | None:
+    """Open a wallet through its signer process; None if there is none.
 
     Raises:
-        KeystoreError: it is locked and there is no passphrase, or that does not fit.
+        KeystoreError: something else is in its place, or it does not answer
+            (keystore.signer_process).
     """
-    from keystead.keystores.remote import find_vault as find  # noqa: PLC0415 - for --help
+    from keystead.keystores.remote import find_vault  # noqa: PLC0415 - for --help
 
-    envelope = store.envelope()
-    remote = find(place.home, envelope.wallet)
-    if remote is not None:
-        return remote
-    from keystead.keystores.vault import LocalVault  # noqa: PLC0415 - only when it is locked
-
-    data_key = ask_data_key(place, store)
-    return LocalVault(envelope.wallet, data_key, marks_folder(envelope.wallet))
+    vault = find_vault(place.home, store.envelope().wallet)
+    return None if vault is None else Wallet(store, vault, now=now, actor=actor())
 
 
-def ask_data_key(place: WalletPlace, store: "GuardedStore") -> bytes:
-    """Ask for the passphrase and return the data key; errors as `find_vault`."""
+def open_locked(place: WalletPlace, store: "GuardedStore") -> tuple[Wallet, bytearray]:
+    """Open a wallet by its passphrase; return its data key too.
+
+    Raises:
+        KeystoreError: the passphrase does not fit, or is not the latest (keystore.tampered).
+        UsageError: there is none to be had.
+    """
     from keystead.keystores.envelope import open_with  # noqa: PLC0415 - only when it is locked
     from keystead.keystores.passphrase import normalized  # noqa: PLC0415 - as above
-    from keystead.owner.unlocking import unlock  # noqa: PLC0415 - as above
+    from keystead.keystores.vault import LocalVault  # noqa: PLC0415 - as above
+    from keystead.owner.unlocking import check_envelope, unlock  # noqa: PLC0415 - as above
 
     passphrase = normalized(read_secret(place.passphrase, "Passphrase of the wallet: "))
-    return unlock(store, lambda envelope: open_with(envelope, passphrase), now=now())
+    data_key = unlock(store, lambda envelope: open_with(envelope, passphrase), now=now())
+    name = store.envelope().wallet
+    vault = LocalVault(name, data_key, marks_folder(name))
+    wallet = Wallet(store, vault, now=now, actor=actor())
+    check_envelope(wallet, store)
+    return wallet, bytearray(data_key)
 
 
 def ask_new_passphrase(source: SecretSource) -> bytes:

@@ -76,6 +76,18 @@ def seconds_to_wait(failed: int) -> int:
     return min(LONGEST_WAIT, 1 << min(failed - FREE_TRIES, 12))
 
 
+def check_envelope(wallet: Wallet, store: GuardedStore) -> None:
+    """Check that no older envelope was put back, which an older passphrase would open.
+
+    Raises:
+        KeystoreError: it is not the latest (keystore.tampered).
+    """
+    with store.transaction():  # so that no other command changes the one or the other meanwhile
+        if envelope_digest(store.envelope()) != wallet.state().envelope:
+            what = "an older passphrase was put back into the wallet"
+            raise KeystoreError(ErrorCode.TAMPERED, what)
+
+
 def change_passphrase(
     wallet: Wallet, store: GuardedStore, *, before: Envelope, after: Envelope
 ) -> None:

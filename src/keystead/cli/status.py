@@ -1,0 +1,141 @@
+"""`keystead status`: how a wallet is, and what to do next."""
+
+from typing import Any
+
+import click
+import msgspec
+
+from keystead.cli.output import as_json, printable
+from keystead.cli.wallets import (
+    WalletPlace,
+    find_unlocked,
+    now,
+    open_locked,
+    open_store,
+    wallet_options,
+)
+from keystead.custody.cryptoperiods import Notice, warnings
+from keystead.custody.records import KeyRecord
+from keystead.keystores.remote import RemoteVault
+from keystead.owner.settlement import unreconciled
+from keystead.owner.wallet import IDENTIFIER, KEY, OUTBOX, Wallet
+from keystead.stores.wallet import SqliteWallet
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How a wallet is; None: that cannot be told without the passphrase.
+
+    Attributes:
+        home: its folder.
+        unlocked: commands need no passphrase.
+        seconds_left: until it locks itself, if it is unlocked.
+        identifiers: own identifiers.
+        outbox: events of theirs that were not exported yet.
+        pending: names of identifiers that wait for their delegators.
+        unreconciled: names of identifiers that have to be compared with their published logs.
+        current: no older copy of the wallet was put back.
+        notices: warnings about keys.
+    """
+
+    home: str
+    unlocked: bool
+    seconds_left: int | None
+    identifiers: int
+    outbox: int
+    pending: list[str] | None = None
+    unreconciled: list[str] | None = None
+    current: bool | None = None
+    notices: list[Notice] | None = None
+
+    def hint(self) -> str:
+        """Return what to do next."""
+        if self.unreconciled:
+            return "keystead id reconcile NAME --log FILE"
+        urgent = [one for one in self.notices or () if one.identifier]
+        if urgent:
+            return f"keystead id rotate {urgent[0].identifier}"
+        if self.pending:
+            return f"keystead delegation request {self.pending[0]}"
+        if not self.identifiers:
+            return "keystead id create NAME"
+        if self.outbox:
+            return "keystead id export NAME, and give the log to others"
+        return "" if self.unlocked else "keystead unlock"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  keystead status                                asks for no passphrase
+  keystead status --passphrase-file alice.txt    tells more when the wallet is locked
+  keystead status --json                         for programs"""
+)
+@wallet_options
+@click.option("--json", "json_output", is_flag=True, help="One JSON object.")
+def status(place: WalletPlace, *, json_output: bool) -> None:
+    """Show how the wallet is and what to do next.
+
+    While the wallet is locked, and without --passphrase-file or --passphrase-fd, only what is not
+    encrypted can be told.
+    """
+    with open_store(place) as store:
+        found = _status(place, store)
+    if json_output:
+        value: dict[str, Any] = msgspec.to_builtins(found)
+        click.echo(as_json({**value, "next": found.hint()}))
+        return
+    for line in _lines(found):
+        click.echo(printable(line))
+
+
+def _status(place: WalletPlace, store: SqliteWallet) -> Status:
+    wallet = find_unlocked(place, store)
+    left = None
+    if wallet is not None and isinstance(wallet.vault, RemoteVault):
+        left = wallet.vault.seconds_left
+    elif place.passphrase.file is not None or place.passphrase.fd is not None:
+        wallet, _ = open_locked(place, store)
+    bare = Status(
+        home=str(place.home),
+        unlocked=left is not None,
+        seconds_left=left,
+        identifiers=sum(1 for _ in store.rows(IDENTIFIER)),
+        outbox=sum(1 for _ in store.rows(OUTBOX)),
+    )
+    return bare if wallet is None else _opened(bare, wallet)
+
+
+def _opened(bare: Status, wallet: Wallet) -> Status:
+    """Add what only an open wallet tells."""
+    return msgspec.structs.replace(
+        bare,
+        pending=[one.name for one in wallet.identifiers() if one.pending],
+        unreconciled=[one.name for one in unreconciled(wallet)],
+        current=wallet.is_current(),
+        notices=warnings(wallet.records.all(KEY, KeyRecord), now()),
+    )
+
+
+def _lines(found: Status) -> list[str]:
+    lines = [f"home         {found.home}"]
+    if found.seconds_left is not None:
+        lines.append(f"wallet       unlocked, locks after {found.seconds_left} s without use")
+    else:
+        lines.append("wallet       locked")
+    lines += [
+        f"identifiers  {found.identifiers}",
+        f"not exported {_events(found.outbox)}",
+    ]
+    lines += [f"waits        {name}: for its delegator" for name in found.pending or ()]
+    lines += [
+        f"behind       {name}: compare it with its published log"
+        for name in found.unreconciled or ()
+    ]
+    if found.current is False and not found.unreconciled:
+        lines.append("behind       this is not the latest copy of the wallet on this machine")
+    lines += [f"notice       {one.text}: {one.key}" for one in found.notices or ()]
+    return lines + ([f"next         {found.hint()}"] if found.hint() else [])
+
+
+def _events(number: int) -> str:
+    return "1 event" if number == 1 else f"{number} events"
