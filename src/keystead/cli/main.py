@@ -18,8 +18,10 @@ _COMMANDS = {
     "lock": ("keystead.cli.locking:lock", "Lock the wallet."),
     "passphrase": ("keystead.cli.locking:passphrase", "Replace the passphrase of the wallet."),
     "status": ("keystead.cli.status:status", "Show the wallet and what to do next."),
+    "id": ("keystead.cli.id:identifiers", "Make identifiers, rotate and export them."),
     "log": ("keystead.cli.log:log", "Verify key event logs."),
 }
+_ALIASES = {"identifier": "id"}
 
 
 class _Commands(click.Group):
@@ -33,6 +35,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         del ctx
+        cmd_name = _ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in _COMMANDS:
             return None
         module, attribute = _COMMANDS[cmd_name][0].split(":")

@@ -1,0 +1,192 @@
+"""`keystead id`: identifiers, from their making to their end."""
+
+import click
+
+from keystead.cli.id_events import abandon, anchor, rotate
+from keystead.cli.id_logs import export, reconcile
+from keystead.cli.id_options import (
+    ALGORITHMS,
+    json_option,
+    key_options,
+    read_aid,
+    read_digest,
+    read_threshold,
+)
+from keystead.cli.output import as_json, printable
+from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
+
+
+@click.group(
+    "id",
+    epilog="""\b
+Examples:
+  keystead id create alice                       make an identifier
+  keystead id list                               see what there is
+  keystead id rotate alice                       replace its keys
+  keystead id export alice -o alice.cesr         what others need to verify it""",
+)
+def identifiers() -> None:
+    """Make identifiers and change their keys.
+
+    An identifier is yours by its log of signed events, which anyone can verify. Names are for
+    you alone: they are in no log.
+    """
+
+
+@identifiers.command(
+    epilog="""\b
+Examples:
+  keystead id create alice
+  keystead id create office --keys 3 --threshold 2
+  keystead id create firm --keys 3 --threshold 1/2,1/2,1/2
+  keystead id create site --algorithm p256 --establishment-only
+  keystead id create pocket --non-transferable   one key for ever, no rotation
+
+\b
+Thresholds: a number of keys; or weights, one for each key, that sum up to 1: 1/2,1/2,1/2; or
+several clauses, all of which must be met: 1/2,1/2:1,1; or JSON as in events, for nested weights.
+Reserve keys stand behind the own ones: with --reserve, --next-threshold has to tell who can
+rotate, such as 1,1/2,1/2 for one own key and two in reserve.""",
+)
+@click.argument("name")
+@click.option("--keys", type=int, default=1, metavar="N", help="Own signing keys; 1 if not told.")
+@key_options
+@click.option("--establishment-only", is_flag=True, help="Allow only rotations in the log.")
+@click.option("--do-not-delegate", is_flag=True, help="Never approve other identifiers.")
+@click.option("--non-transferable", is_flag=True, help="One key, and no change ever.")
+@click.option("--delegator", metavar="AID", help="Identifier that has to approve its keys.")
+@json_option
+@wallet_options
+def create(  # noqa: PLR0913 - one parameter for each option
+    place: WalletPlace,
+    name: str,
+    *,
+    keys: int,
+    threshold: str | None,
+    next_keys: int | None,
+    next_threshold: str | None,
+    reserve: tuple[str, ...],
+    algorithm: str | None,
+    token: str | None,
+    establishment_only: bool,
+    do_not_delegate: bool,
+    non_transferable: bool,
+    delegator: str | None,
+    json_output: bool,
+) -> None:
+    """Make an identifier, and commit to its next keys.
+
+    NAME is what you call it: up to 64 characters.
+    """
+    from keystead.cli import id_report as report  # noqa: PLC0415 - for --help
+    from keystead.owner import identifiers as owner  # noqa: PLC0415 - as above
+    from keystead.owner.plans import Creation  # noqa: PLC0415 - as above
+
+    wanted = Creation(
+        suite=ALGORITHMS[algorithm or "ed25519"],
+        keys=keys,
+        threshold=read_threshold(threshold),
+        next_keys=next_keys,
+        next_threshold=read_threshold(next_threshold),
+        reserve=tuple(read_digest(one) for one in reserve),
+        token=token or "",
+        establishment_only=establishment_only,
+        do_not_delegate=do_not_delegate,
+        transferable=not non_transferable,
+        delegator=None if delegator is None else read_aid(delegator),
+    )
+    with open_wallet(place) as wallet:
+        record = owner.create(wallet, name, wanted)
+        one = report.overview_of(wallet, record)
+    if json_output:
+        click.echo(as_json(report.overview_value(one)))
+        return
+    told = printable(record.name)
+    click.echo(f"{told} is {one.aid}")
+    if one.state == "waiting":
+        click.echo("its delegator has to approve it before it can be used")
+        click.echo(f"next: keystead delegation request {report.quoted(told)}")
+    else:
+        plural = "" if keys == 1 else "s"
+        click.echo(f"event {one.sn} of its log puts {keys} key{plural} in force")
+        click.echo(
+            f"next: keystead id export {report.quoted(told)} -o FILE, for those who verify it"
+        )
+
+
+@identifiers.command(
+    "list",
+    epilog="""\b
+Examples:
+  keystead id list                               identifier, last event, state, name
+  keystead id list --json
+
+\b
+States: active; waiting (for its delegator); unfinished (a crash came; the next command finishes);
+behind (perhaps; see: keystead id reconcile --help); abandoned; fixed (made without next keys).""",
+)
+@json_option
+@wallet_options
+def list_all(place: WalletPlace, *, json_output: bool) -> None:
+    """Show all identifiers of the wallet, in the order in which they were made."""
+    from keystead.cli import id_report as report  # noqa: PLC0415 - for --help
+
+    with open_wallet(place) as wallet:
+        found = report.overviews(wallet)
+    if json_output:
+        click.echo(as_json({"identifiers": [report.overview_value(one) for one in found]}))
+    elif not found:
+        click.echo("there are no identifiers; make one with: keystead id create NAME")
+    else:
+        click.echo("\n".join(report.overview_line(one) for one in found))
+
+
+@identifiers.command(
+    epilog="""\b
+Examples:
+  keystead id show alice
+  keystead id show --json alice""",
+)
+@click.argument("name")
+@json_option
+@wallet_options
+def show(place: WalletPlace, name: str, *, json_output: bool) -> None:
+    """Show one identifier: its keys, what it commits to, its last events.
+
+    NAME is its name, or the identifier itself.
+    """
+    from keystead.cli import id_report as report  # noqa: PLC0415 - for --help
+
+    with open_wallet(place) as wallet:
+        value = report.details(wallet, wallet.identifier(name))
+    if json_output:
+        click.echo(as_json(value))
+    else:
+        click.echo("\n".join(report.detail_lines(value)))
+
+
+@identifiers.command(
+    epilog="""\b
+Examples:
+  keystead id rename alice "alice at work"       no log and nobody else knows of names""",
+)
+@click.argument("name")
+@click.argument("new_name")
+@json_option
+@wallet_options
+def rename(place: WalletPlace, name: str, new_name: str, *, json_output: bool) -> None:
+    """Call an identifier by another name."""
+    from keystead.cli import id_report as report  # noqa: PLC0415 - for --help
+    from keystead.owner import identifiers as owner  # noqa: PLC0415 - as above
+
+    with open_wallet(place) as wallet:
+        record = owner.rename(wallet, name, new_name)
+        one = report.overview_of(wallet, record)
+    if json_output:
+        click.echo(as_json(report.overview_value(one)))
+    else:
+        click.echo(f"{one.aid} is called {printable(one.name)} now")
+
+
+for _command in (rotate, anchor, abandon, export, reconcile):
+    identifiers.add_command(_command)

@@ -1,0 +1,230 @@
+"""`keystead id export` and `reconcile`: logs that go out, and published ones that come back."""
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keystead.cli.id_options import json_option
+from keystead.cli.output import as_json, printable, say
+from keystead.cli.wallets import WalletPlace, now, open_wallet, wallet_options
+from keystead.errors import ErrorCode, UsageError
+
+if TYPE_CHECKING:
+    from keystead.owner.settlement import Settled
+    from keystead.owner.wallet import Wallet
+    from keystead.ports import EventStore
+
+_EVENT_START = b'{"v":"KERI'
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  keystead id export alice -o alice.cesr         the file is replaced when it is an older log
+  keystead id export alice > alice.cesr
+  keystead id export alice | keystead log verify -
+
+\b
+The file holds the whole log, those of its delegators, and notices of compromised keys: anyone can
+verify it alone. Nothing in it is secret, and your name for it is not in it.""",
+)
+@click.argument("name")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.")
+@json_option
+@wallet_options
+def export(place: WalletPlace, name: str, *, output: str | None, json_output: bool) -> None:
+    """Give out the log of an identifier, for those who verify it.
+
+    With --json, which needs -o, the result tells what was written.
+    """
+    from keystead.owner import exporting  # noqa: PLC0415 - for --help
+
+    if json_output and output is None:
+        what = "the log itself goes to standard output, so --json needs -o FILE"
+        raise UsageError(ErrorCode.ARGUMENT, what)
+    with open_wallet(place) as wallet:
+        record = wallet.identifier(name)
+        given = exporting.outgoing(wallet, record.aid)
+        messages = list(exporting.log_stream(wallet, record.aid))
+        size = _write_stdout(messages) if output is None else _write_file(output, messages)
+        exporting.mark_given(wallet, given)
+    value = {
+        "name": record.name,
+        "aid": record.aid,
+        "file": output,
+        "bytes": size,
+        "messages": len(messages),
+        "new": [f"{one.sn:x}" for one in given],
+    }
+    if json_output:
+        click.echo(as_json(value))
+    elif output is not None:
+        fresh = f", {len(given)} of them new" if given else ""
+        click.echo(f"wrote {len(messages)} messages to {printable(output)}{fresh}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  keystead id reconcile alice --log alice.cesr   compare with the published log
+  keystead id reconcile --log everything.cesr    all identifiers whose logs are in the file
+  keystead id reconcile alice --i-accept-duplicity
+                                                 there is no published log
+
+\b
+A wallet that was restored or copied may be behind: later events may have been signed by another
+copy. To sign another event for the same place would be duplicity, and nobody would trust the
+identifier any more. So such a wallet signs nothing for an identifier until its published log was
+compared. Events that this copy does not have are taken over, with their keys. Without a published
+log only you can know whether another copy signed anything: --i-accept-duplicity goes into the
+audit log of the wallet.""",
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--log", "log", metavar="FILE|-", help="Published logs, such as from an export.")
+@click.option(
+    "--i-accept-duplicity",
+    "accept",
+    is_flag=True,
+    help="Go on although later events may have been signed elsewhere.",
+)
+@json_option
+@wallet_options
+def reconcile(
+    place: WalletPlace, names: tuple[str, ...], *, log: str | None, accept: bool, json_output: bool
+) -> None:
+    """Bring a restored or copied wallet up to its published logs."""
+    from keystead.owner.settlement import reconcile as settle  # noqa: PLC0415 - for --help
+    from keystead.stores.memory import MemoryStore  # noqa: PLC0415 - as above
+
+    if log is None and not (accept and names):
+        what = "a published log is needed to compare with"
+        hint = "give --log FILE; if there is none: NAME --i-accept-duplicity"
+        raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
+    published: EventStore = MemoryStore() if log is None else _verified(log)
+    with open_wallet(place) as wallet:
+        wanted = [wallet.identifier(name).aid for name in names] or _own(wallet, published)
+        done = [settle(wallet, aid, published, accept_duplicity=accept) for aid in wanted]
+        left = _left(wallet)
+    if json_output:
+        value = {"reconciled": [_settled_value(one) for one in done], "left": left}
+        click.echo(as_json(value))
+        return
+    for one in done:
+        click.echo(_settled_line(one))
+    if left:
+        say(f"note: {len(left)} identifiers have not been compared yet: {', '.join(left[:10])}")
+
+
+def _verified(name: str) -> "EventStore":
+    """Return the logs of a file, each event verified."""
+    from keystead.cli.source import read_chunks  # noqa: PLC0415 - for --help
+    from keystead.node.audit import Audit  # noqa: PLC0415 - as above
+    from keystead.stores.memory import MemoryStore  # noqa: PLC0415 - as above
+
+    store = MemoryStore()
+    audit = Audit(store, now())
+    for piece in read_chunks(name):
+        audit.feed(piece)
+    audit.close()
+    if audit.refused or audit.waiting:
+        bad = sum(audit.refused.values()) + audit.waiting
+        say(f"note: {bad} messages of {name} do not count; see: keystead log verify")
+    return store
+
+
+def _own(wallet: "Wallet", published: "EventStore") -> list[str]:
+    """Return the identifiers of a wallet whose logs are there.
+
+    Raises:
+        UsageError: there is none (usage.unknown).
+    """
+    known = set(published.identifiers())
+    found = [str(one.aid) for one in wallet.identifiers() if one.aid in known and not one.pending]
+    if not found:
+        what = "no identifier of this wallet is in the published logs that were given"
+        raise UsageError(ErrorCode.UNKNOWN, what)
+    return found
+
+
+def _left(wallet: "Wallet") -> list[str]:
+    from keystead.owner.settlement import unreconciled  # noqa: PLC0415 - for --help
+
+    return [one.name for one in unreconciled(wallet)]
+
+
+def _settled_value(one: "Settled") -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "aid": one.aid,
+        "sn": f"{one.sn:x}",
+        "adopted": one.adopted,
+        "finished": one.finished,
+    }
+
+
+def _settled_line(one: "Settled") -> str:
+    told = "nothing was missing"
+    if one.adopted:
+        told = f"{one.adopted} events were taken over"
+    if one.finished:
+        told += "; the event that a crash had left was finished"
+    return f"{printable(one.name)} stands at event {one.sn:x}: {told}"
+
+
+def _write_stdout(messages: Iterable[bytes]) -> int:
+    """Write to standard output, and where that is a file make it durable."""
+    data = b"".join(messages)
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    with suppress(OSError):  # pipes and terminals keep nothing
+        os.fsync(sys.stdout.fileno())
+    return len(data)
+
+
+def _write_file(name: str, messages: Iterable[bytes]) -> int:
+    """Write a file as a whole, or leave what is there.
+
+    Raises:
+        UsageError: it holds something else than a log, or cannot be written (usage.file).
+    """
+    path, data = Path(name), b"".join(messages)
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        _check_replaceable(path)
+        with beside.open("wb") as target:
+            target.write(data)
+            target.flush()
+            os.fsync(target.fileno())
+        beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise UsageError(ErrorCode.FILE, f"cannot write {name}: {error.strerror}") from None
+    return len(data)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Check that nothing but an older log is lost.
+
+    Raises:
+        UsageError: it is something else (usage.file).
+    """
+    if not path.exists():
+        return
+    if path.is_file():
+        with path.open("rb") as old:
+            start = old.read(len(_EVENT_START))
+        if start in (b"", _EVENT_START):
+            return
+    what = f"{path} exists and is no log; it is not overwritten"
+    raise UsageError(ErrorCode.FILE, what, hint="give the name of a new file to -o")
