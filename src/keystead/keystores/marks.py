@@ -228,7 +228,7 @@ def _errors() -> Iterator[None]:
         raise KeystoreError(ErrorCode.BEHIND, what) from None
     except OSError as error:
         what = f"cannot keep the record of signed events: {error.strerror}"
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise StoreError(ErrorCode.STORE_FULL if full else ErrorCode.STORE_IO, what) from None
 
 

@@ -151,6 +151,7 @@ def _serve(about: Start, data_key: bytearray) -> None:
             about.idle,
             lost=lambda: not is_there() or _identity(database) != found,
         )
+        signal.signal(signal.SIGTERM, lambda *_: server.lock())
         os.write(1, _READY)
         _detach()
         server.serve()

@@ -2,7 +2,6 @@
 
 import os
 import selectors
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -71,7 +70,6 @@ class Server:
 
     def serve(self) -> None:
         """Serve until it is time to lock."""
-        signal.signal(signal.SIGTERM, lambda *_: self._lock())
         self._listener.settimeout(0)
         self._selector.register(self._listener, selectors.EVENT_READ)
         while not self._must_lock():
@@ -92,7 +90,8 @@ class Server:
             or self._lost()
         )
 
-    def _lock(self) -> None:
+    def lock(self) -> None:
+        """Have it end, as soon as it has answered."""
         self._open = False
 
     def _welcome(self) -> None:
@@ -159,7 +158,7 @@ class Server:
                 left = self._idle - (time.monotonic() - self._last_use)
                 return protocol.Welcome(self._vault.wallet, max(0, int(left)))
             case protocol.Lock():
-                return self._lock()
+                return self.lock()
             case _:
                 return _METHODS[type(request)](self._vault, request)
 
