@@ -19,6 +19,8 @@ _COMMANDS = {
     "passphrase": ("keystead.cli.locking:passphrase", "Replace the passphrase of the wallet."),
     "status": ("keystead.cli.status:status", "Show the wallet and what to do next."),
     "id": ("keystead.cli.id:identifiers", "Make identifiers, rotate and export them."),
+    "sign": ("keystead.cli.sign:sign", "Sign a document."),
+    "verify": ("keystead.cli.verify:verify", "Tell what a signature is worth."),
     "log": ("keystead.cli.log:log", "Verify key event logs."),
 }
 _ALIASES = {"identifier": "id"}
