@@ -89,8 +89,8 @@ class RemoteVault:
 
     def latest_mark(self) -> Mark | None:
         """Return the mark that was made last."""
-        found = self._ask(protocol.LatestMark(), list[Mark])
-        return found[0] if found else None
+        (found,) = self._ask(protocol.LatestMark(), list[Mark | None])
+        return found
 
     def set_mark(self, mark: Mark) -> None:
         """Replace the mark of an identifier."""
