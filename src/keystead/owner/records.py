@@ -93,7 +93,7 @@ class Records:
         if row is None:
             return None
         self._check(row)
-        return self._read([_sealed(row)], form)[0]
+        return self._read([sealed_record(row)], form)[0]
 
     def all(self, kind: str, form: type[T]) -> list[T]:
         """Return all records of a kind; errors as `get`, but a deleted one is not missed."""
@@ -101,7 +101,7 @@ class Records:
         for row in rows:
             if row.digest != digest_of(row.data):
                 raise _tampered(kind, row.id)
-        return self._read([_sealed(row) for row in rows], form)
+        return self._read([sealed_record(row) for row in rows], form)
 
     def sealed(self, kind: str, record_id: str) -> Sealed | None:
         """Return a record as it is sealed; errors as `get`."""
@@ -112,12 +112,19 @@ class Records:
                 raise _tampered(kind, record_id)
             return None
         self._check(row)
-        return _sealed(row)
+        return sealed_record(row)
 
     def history(self, kind: str = "", record_id: str = "") -> list[AuditEntry]:
-        """Return the audit log, or the entries about one record."""
+        """Return the audit log, or the entries about one record.
+
+        Raises:
+            KeystoreError: an entry was changed (keystore.tampered).
+        """
         rows = list(self.store.audit(kind, record_id))
-        return self._read([_sealed_entry(row) for row in rows], AuditEntry)
+        entries = self._read([sealed_entry(row) for row in rows], AuditEntry)
+        for entry, row in zip(entries, rows, strict=True):
+            _check_told(entry, row)
+        return entries
 
     def entry(self, row: AuditRow) -> AuditEntry:
         """Open an entry of the audit log.
@@ -125,10 +132,8 @@ class Records:
         Raises:
             KeystoreError: it was changed (keystore.tampered).
         """
-        (entry,) = self._read([_sealed_entry(row)], AuditEntry)
-        stated = (entry.number, entry.kind, entry.id, entry.digest)
-        if stated != (row.number, row.kind, row.id, row.digest.hex()):
-            raise KeystoreError(ErrorCode.TAMPERED, f"audit entry {row.number} was changed")
+        (entry,) = self._read([sealed_entry(row)], AuditEntry)
+        _check_told(entry, row)
         return entry
 
     def _check(self, row: Row) -> None:
@@ -230,12 +235,25 @@ def chain(head: bytes, number: int, *parts: str | bytes) -> bytes:
     return hashed.digest()
 
 
-def _sealed(row: Row) -> Sealed:
+def sealed_record(row: Row) -> Sealed:
+    """Return a record as the vault opens it."""
     return Sealed(row.kind, row.id, row.generation, row.data)
 
 
-def _sealed_entry(row: AuditRow) -> Sealed:
+def sealed_entry(row: AuditRow) -> Sealed:
+    """Return an entry of the audit log as the vault opens it."""
     return Sealed(AUDIT, str(row.number), row.number, row.data)
+
+
+def tells(entry: AuditEntry, row: AuditRow) -> bool:
+    """Tell whether an opened entry says the same as the columns beside it."""
+    stated = (entry.number, entry.kind, entry.id, entry.digest)
+    return stated == (row.number, row.kind, row.id, row.digest.hex())
+
+
+def _check_told(entry: AuditEntry, row: AuditRow) -> None:
+    if not tells(entry, row):
+        raise KeystoreError(ErrorCode.TAMPERED, f"audit entry {row.number} was changed")
 
 
 def _tampered(kind: str, record_id: str) -> KeystoreError:
