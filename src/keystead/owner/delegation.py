@@ -4,7 +4,7 @@ The delegate signs its event and waits; the delegator anchors the event in its o
 that log back. Neither event is in force before the delegate has taken the answer in.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,22 +14,42 @@ from keystead.cesr.groups import Group
 from keystead.cesr.keys import Aid
 from keystead.cesr.writing import write_frame
 from keystead.custody.states import State
-from keystead.errors import ErrorCode, UsageError, VerificationError
+from keystead.errors import ErrorCode, KeystoreError, UsageError, VerificationError
 from keystead.keri.delegation import seal_of
-from keystead.keri.escrow import Want
-from keystead.keri.events import AnyKeyEvent
+from keystead.keri.escrow import Missing, Want
+from keystead.keri.events import (
+    DO_NOT_DELEGATE,
+    AnyKeyEvent,
+    DelegatedInception,
+    DelegatedRotation,
+    EstablishmentEvent,
+)
 from keystead.keri.keystate import AcceptedEvent, KeyState
-from keystead.keri.verdicts import Duplicate, Pending, Rejected, Source
-from keystead.node.replay import replay
+from keystead.keri.verdicts import Accepted, Duplicate, Duplicitous, Pending, Rejected, Source
+from keystead.node.ingest import Result
+from keystead.node.replay import replay_approved
 from keystead.owner import plans
-from keystead.owner.events import current_keys, put_exposed, put_outgoing
+from keystead.owner.events import current_keys, put_exposed, put_outgoing, put_retired
 from keystead.owner.identifiers import anchor, rotate
 from keystead.owner.intake import take_in
 from keystead.owner.keys import put_moved
-from keystead.owner.plans import Change
+from keystead.owner.notices import publish_notices
+from keystead.owner.plans import Change, Place, Plan
 from keystead.owner.records import Note
 from keystead.owner.settlement import parse
 from keystead.owner.wallet import IDENTIFIER, IdentifierRecord, Wallet
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """An event of a delegate that asks for approval.
+
+    Attributes:
+        event: the event.
+        approved: it was approved before.
+    """
+
+    event: DelegatedInception | DelegatedRotation
+    approved: bool
 
 
 class Approval(msgspec.Struct, frozen=True, gc=False):
@@ -56,102 +76,185 @@ def request(wallet: Wallet, name: str) -> Iterator[bytes]:
             (usage.argument).
     """
     record = wallet.identifier(name)
-    if not record.pending:
-        raise UsageError(ErrorCode.ARGUMENT, f"no event of {record.name} waits for a delegator")
-    yield from replay(wallet.events, record.aid)
+    _check_waiting(record)
+    yield from replay_approved(wallet.events, record.aid, {})
     signatures = tuple(indexed.read_text(text.encode())[0] for text in record.pending_signatures)
     group = Group(GroupKind.CONTROLLER_SIGNATURES, signatures)
     yield record.pending.encode() + write_frame([group])
 
 
-def requested(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[AnyKeyEvent]:
-    """Return the events in a request that wait for one's own identifier as delegator.
+def requested(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[Asked]:
+    """Return the events in a request that ask one's own identifier for approval.
 
-    Raises:
-        DecodeError: the request is malformed.
-        VerificationError: an event of it is not valid.
-    """
-    delegator = wallet.identifier(name).aid
-    own = [one.aid for one in wallet.identifiers()]
-    waiting: dict[str, AnyKeyEvent] = {}
-    for result in take_in(wallet, pieces, own=own, source=Source.LOCAL):
-        verdict = result.verdict
-        if isinstance(verdict, Rejected):
-            raise verdict.error
-        if isinstance(verdict, Pending):
-            others = {one for one in verdict.missing if one.want is not Want.APPROVAL}
-            asked = {one.aid for one in verdict.missing} == {delegator}
-            if others or not asked:
-                what = "the request waits for more than this approval: it is not complete"
-                raise VerificationError(ErrorCode.DELEGATION, what)
-            waiting[verdict.event.event.said] = verdict.event.event
-    return list(waiting.values())
-
-
-def approve(
-    wallet: Wallet, name: str, events: Iterable[AnyKeyEvent], *, reason: str = ""
-) -> list[Approval]:
-    """Approve events of delegates by anchoring them in the log of the delegator.
+    Nothing of the request is kept.
 
     Args:
         wallet: of the delegator.
         name: of the delegator.
-        events: from `requested`.
+        pieces: the request.
+
+    Raises:
+        UsageError: there is no such identifier (usage.unknown), or nothing in the stream asks it
+            for approval (usage.argument).
+        DecodeError: the request is malformed.
+        VerificationError: an event of it is not valid (by its fault), or the identifier may not
+            delegate (verify.do_not_delegate).
+    """
+    try:
+        with wallet.store.transaction():
+            raise _Read(_take_request(wallet, name, pieces))  # noqa: TRY301 - undoes all of it
+    except _Read as read:
+        return read.asked
+
+
+def approve(
+    wallet: Wallet, name: str, pieces: Iterable[bytes], *, reason: str = ""
+) -> list[Approval]:
+    """Approve what a request asks for, by anchoring it in the log of the delegator.
+
+    What was approved before is not anchored again.
+
+    Args:
+        wallet: of the delegator.
+        name: of the delegator.
+        pieces: the request.
         reason: why, for the audit log.
 
     Raises:
-        KeysteadError: as `identifiers.anchor`.
+        UsageError: as `requested`.
+        DecodeError: as `requested`.
+        VerificationError: as `requested`.
+        KeystoreError: the delegator cannot sign, or waits for its own delegator
+            (keystore.state), or the wallet is behind (keystore.behind).
     """
-    record = wallet.identifier(name)
-    wanted = [(event, seal_of(event)) for event in events]
-    new = [seal for _, seal in wanted if wallet.events.sealing_event(record.aid, seal) is None]
-    if new:
-        state = wallet.events.key_state(record.aid)
-        if state is not None and state.establishment.establishment_only:
-            rotate(wallet, name, Change(anchors=tuple(new)), reason=reason)
-        else:
-            anchor(wallet, name, new, reason=reason)
-    found = [(event, wallet.events.sealing_event(record.aid, seal)) for event, seal in wanted]
-    return [
-        Approval(event.aid, event.sn, event.said, sealing.event.sn)
-        for event, sealing in found
-        if sealing is not None
-    ]
+    record, stream = wallet.identifier(name), list(pieces)
+    with wallet.store.transaction():
+        asked = requested(wallet, name, stream)
+        new = [seal_of(one.event) for one in asked if not one.approved]
+        if new:
+            state = wallet.events.key_state(record.aid)
+            if state is not None and state.establishment.establishment_only:
+                rotate(wallet, name, Change(anchors=tuple(new)), reason=reason)
+            else:
+                anchor(wallet, name, new, reason=reason)
+            if wallet.events.sealing_event(record.aid, new[-1]) is not None:
+                _take_request(wallet, name, stream)  # now that it is approved
+    found = []
+    for one in asked:
+        event = one.event
+        sealing = wallet.events.sealing_event(record.aid, seal_of(event))
+        if sealing is None:
+            what = f"the approval is an event of {record.name}, which waits for its own delegator"
+            hint = f"send it with: keystead delegation request {record.name}; then approve again"
+            raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
+        found.append(Approval(event.aid, event.sn, event.said, sealing.event.sn))
+    return found
 
 
 def answer(wallet: Wallet, name: str, approvals: Iterable[Approval]) -> Iterator[bytes]:
     """Give what the delegate needs: the log of the delegator, and its own with the approval."""
-    yield from replay(wallet.events, wallet.identifier(name).aid)
+    given: dict[Aid, int] = {}
+    yield from replay_approved(wallet.events, wallet.identifier(name).aid, given)
     for aid in dict.fromkeys(one.delegate for one in approvals):
-        yield from replay(wallet.events, aid)
+        yield from replay_approved(wallet.events, aid, given)
 
 
 def complete(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> AcceptedEvent:
     """Take in the delegator's answer, which puts the event that waited in force.
 
     Raises:
-        UsageError: nothing waits (usage.argument).
+        UsageError: there is no such identifier (usage.unknown), or nothing waits
+            (usage.argument).
         DecodeError: the answer is malformed.
-        VerificationError: the answer does not approve the event (verify.delegation).
+        VerificationError: the answer does not approve the event (verify.delegation), or an event
+            in it is not valid (by its fault).
+        KeystoreError: the wallet is behind (keystore.behind).
     """
-    record = wallet.identifier(name)
-    if not record.pending:
-        raise UsageError(ErrorCode.ARGUMENT, f"no event of {record.name} waits for a delegator")
-    event = parse(record.pending.encode())
     with wallet.store.transaction():
-        prior = wallet.events.key_state(record.aid)
-        stream = [*pieces, b"".join(request(wallet, name))]
-        for result in take_in(wallet, stream, own=(record.aid,), source=Source.LOCAL):
-            if isinstance(result.verdict, Rejected) and not isinstance(result.verdict, Duplicate):
-                raise result.verdict.error
-        state = wallet.events.key_state(record.aid)
-        accepted = None if state is None else wallet.events.event(record.aid, event.sn)
+        wallet.check_current()
+        record = wallet.identifier(name)
+        _check_waiting(record)
+        event, prior = parse(record.pending.encode()), wallet.events.key_state(record.aid)
+        waiting = b"".join(request(wallet, name))
+        # The answer came from outside, so it cannot put events of one's own on their logs.
+        own = [one.aid for one in wallet.identifiers()]
+        _check(take_in(wallet, pieces, own=own, source=Source.REMOTE))
+        _check(take_in(wallet, [waiting], own=own, source=Source.LOCAL))
+        accepted = wallet.events.event(record.aid, event.sn)
         if accepted is None or accepted.event.said != event.said:
-            what = f"the answer does not approve event {event.sn} of {record.name}"
+            what = f"the answer does not approve event {event.sn:x} of {record.name}"
             hint = "have the delegator approve the latest request, and give its answer"
             raise VerificationError(ErrorCode.DELEGATION, what, hint=hint)
         _put_in_force(wallet, record, accepted, prior)
+        publish_notices(wallet, record.aid)
     return accepted
+
+
+class _Read(Exception):  # noqa: N818 - no error: it ends a transaction that must leave nothing
+    def __init__(self, asked: list[Asked]) -> None:
+        super().__init__()
+        self.asked = asked
+
+
+def _check_waiting(record: IdentifierRecord) -> None:
+    if not record.pending:
+        what = f"no event of {record.name} waits for a delegator"
+        hint = "it has none, or its latest event is in force: keystead id show NAME"
+        raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
+
+
+def _check(results: Iterable[Result]) -> None:
+    for one in results:
+        if isinstance(one.verdict, Rejected):
+            raise one.verdict.error
+        if isinstance(one.verdict, Duplicitous):
+            what = "another event than in this log was signed for one place: do not trust its owner"
+            raise VerificationError(ErrorCode.SUPERSEDING, what)
+
+
+def _take_request(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[Asked]:
+    """Take a request in, inside a transaction, and return what it asks for; as `requested`."""
+    record = wallet.identifier(name)
+    state = wallet.events.key_state(record.aid)
+    if state is not None and DO_NOT_DELEGATE in state.establishment.configuration_traits:
+        what = f"{record.name} was made with --do-not-delegate: it cannot approve anything"
+        raise VerificationError(ErrorCode.DO_NOT_DELEGATE, what)
+    own = [one.aid for one in wallet.identifiers()]
+    results = take_in(wallet, pieces, own=own, source=Source.LOCAL)
+    _check(results)
+    found: dict[str, Asked] = {}
+    for one in results:
+        event = one.message
+        if not isinstance(event, DelegatedInception | DelegatedRotation):
+            continue
+        if isinstance(one.verdict, Pending):
+            _check_missing(one.verdict.missing, record)
+            found[event.said] = Asked(event, approved=False)
+        elif isinstance(one.verdict, Accepted | Duplicate):
+            sealing = wallet.events.sealing_event(record.aid, seal_of(event))
+            if sealing is not None:
+                found[event.said] = Asked(event, approved=True)
+    # Of a log that is in force the last event is what was asked for, if nothing waits.
+    waiting = [one for one in found.values() if not one.approved]
+    asked = waiting or list(found.values())[-1:]
+    if not asked:
+        what = f"nothing in this file asks {record.name} for approval"
+        hint = "make it with: keystead delegation request NAME; check --as"
+        raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
+    return asked
+
+
+def _check_missing(missing: Iterable[Missing], delegator: IdentifierRecord) -> None:
+    """Check that an event waits for nothing but the approval of a delegator."""
+    for one in missing:
+        if one.want is not Want.APPROVAL:
+            what = f"the request is not complete: it waits for {one.want.name.lower()} too"
+            hint = "have it made again with: keystead delegation request NAME"
+            raise VerificationError(ErrorCode.DELEGATION, what, hint=hint)
+        if one.aid != delegator.aid:
+            what = f"the request asks another identifier for approval: {one.aid}"
+            hint = "approve it with that identifier, if it is yours: --as NAME"
+            raise VerificationError(ErrorCode.DELEGATION, what, hint=hint)
 
 
 def _put_in_force(
@@ -161,13 +264,36 @@ def _put_in_force(
     note = Note("approved", evidence=event.said)
     done = msgspec.structs.replace(record, pending="", pending_signatures=())
     batch = wallet.batch()
+    plan = _plan_of(wallet, record, event, prior)
     if prior is None:
         for key in current_keys(wallet, accepted.state):
-            put_moved(wallet, batch, key, State.ACTIVE, note)
+            if key.state is State.PRE_ACTIVE:  # it may be marked as compromised meanwhile
+                put_moved(wallet, batch, key, State.ACTIVE, note)
     else:
-        before = msgspec.structs.replace(record, establishments=record.establishments - 1)
-        plan = plans.retrace(wallet, before, prior, event)
         put_exposed(wallet, batch, prior, plan, note)
     batch.put(IDENTIFIER, record.aid, done, note, tag=record.name)
     put_outgoing(wallet, batch, event, note)
     batch.write()
+    if plan.is_last:
+        put_retired(wallet, plan, note)
+
+
+def _plan_of(
+    wallet: Wallet, record: IdentifierRecord, event: AnyKeyEvent, prior: KeyState | None
+) -> Plan:
+    """Return what an event that waited does; its keys were written down when it was signed."""
+    assert isinstance(event, EstablishmentEvent)  # noqa: S101 - no other event waits
+    exposed: Sequence[Place] = () if prior is None else plans.expose(wallet, prior)[0]
+    places = {key.text: place for place, key in enumerate(event.signing_keys)}
+    return Plan(
+        event,
+        tuple(
+            Place(one.key, places[one.key.public_key], one.ondex)
+            for one in exposed
+            if one.key.public_key in places
+        ),
+        (),
+        tuple(event.next_key_digests),
+        record.lines,
+        record.slots,
+    )

@@ -11,6 +11,7 @@ import msgspec
 
 from keystead.cesr import indexed
 from keystead.cesr.indexed import IndexedSignature
+from keystead.custody.catalogue import KeyType
 from keystead.custody.records import KeyRecord
 from keystead.custody.states import State
 from keystead.errors import ErrorCode, KeystoreError, StoreError
@@ -22,7 +23,14 @@ from keystead.keri.thresholds import Threshold
 from keystead.keri.verdicts import Duplicitous, Rejected, Source
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node.decisions import Context, decide_event
-from keystead.owner.keys import is_here, put_moved, put_new, record_of, reserve_record
+from keystead.owner.keys import (
+    committed,
+    is_here,
+    put_moved,
+    put_new,
+    record_of,
+    reserve_record,
+)
 from keystead.owner.plans import Place, Plan
 from keystead.owner.records import Batch, Note
 from keystead.owner.wallet import (
@@ -86,7 +94,7 @@ def carry_out(  # noqa: PLR0913, PLR0917 - whose log, where it stands, what to d
         signatures = sign(wallet, event, plan.exposed, head)
     accepted = accept(wallet, event, signatures)
     if plan.is_last:
-        _put_retired(wallet, plan, note)
+        put_retired(wallet, plan, note)
     return accepted
 
 
@@ -106,9 +114,10 @@ def _put_committed(wallet: Wallet, batch: Batch, plan: Plan, ordinal: int, note:
         plan.event.said,
     )
     for one, old in zip(found, known, strict=True):
-        # Reserve keys of before are committed to again, perhaps at another place.
-        if old is not None and (old.place, old.establishment) != (one.place, one.establishment):
-            moved = msgspec.structs.replace(old, place=one.place, establishment=one.establishment)
+        # Reserve keys of before are committed to again, perhaps at another place; a key that the
+        # owner brought is for this identifier from now on.
+        moved = committed(old, one)
+        if old is not None and moved != old:
             batch.put(KEY, old.id, moved, note)
 
 
@@ -132,7 +141,9 @@ def put_exposed(wallet: Wallet, batch: Batch, state: KeyState, plan: Plan, note:
     for one in plan.exposed:
         if one.key.state is State.COMPROMISED:
             continue  # in force, but marked for good
-        after = State.ROTATE_ONLY if one.index in weights else State.ACTIVE
+        # A key in reserve is for the rotation that reveals it, whatever its weight.
+        rotates = one.index in weights or one.key.type is KeyType.RESERVE
+        after = State.ROTATE_ONLY if rotates else State.ACTIVE
         put_moved(wallet, batch, one.key, after, note)
     kept = {*plan.reserve, *(made.digest for made in plan.made)}
     exposed = {one.key.id for one in plan.exposed}
@@ -145,7 +156,7 @@ def put_exposed(wallet: Wallet, batch: Batch, state: KeyState, plan: Plan, note:
             put_moved(wallet, batch, key, State.DESTROYED, note)
 
 
-def _put_retired(wallet: Wallet, plan: Plan, note: Note) -> None:
+def put_retired(wallet: Wallet, plan: Plan, note: Note) -> None:
     """Write that the keys of a last event have done their work: nothing can follow."""
     batch = wallet.batch()
     for one in plan.exposed:

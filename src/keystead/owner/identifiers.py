@@ -27,6 +27,7 @@ from keystead.owner.events import (
 from keystead.owner.keys import (
     Made,
     Subject,
+    committed,
     find_token,
     make_keys,
     put_moved,
@@ -34,7 +35,7 @@ from keystead.owner.keys import (
     record_of,
     reserve_record,
 )
-from keystead.owner.life import publish_notices
+from keystead.owner.notices import publish_notices
 from keystead.owner.plans import Change, Creation, Place, Plan
 from keystead.owner.records import Note
 from keystead.owner.settlement import parse, ready, settle
@@ -128,7 +129,7 @@ def _put_created(
     keys = [record_of(made, event.aid, place, 0, at) for place, made in enumerate(new.current)]
     coming = [record_of(made, event.aid, place, 1, at) for place, made in enumerate(new.following)]
     coming += [
-        reserve_record(digest, event.aid, place, 1, at)
+        committed(wallet.key(digest), reserve_record(digest, event.aid, place, 1, at))
         for place, digest in enumerate(wanted.reserve, len(coming))
     ]
     note = Note("create", evidence=event.said)
@@ -187,7 +188,7 @@ def rotate(
         note = Note(action, reason, plan.event.said)
         accepted = carry_out(wallet, record, state, plan, note, head)
         if accepted is not None:
-            publish_notices(wallet, record.aid, reason)
+            publish_notices(wallet, record.aid)
         return accepted
 
 

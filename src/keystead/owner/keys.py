@@ -9,7 +9,7 @@ from keystead.custody.catalogue import KeyType, Method
 from keystead.custody.records import KeyRecord, move
 from keystead.custody.states import GONE, State
 from keystead.custody.uri import DerivedUri, TokenUri, format_uri
-from keystead.errors import ErrorCode, UsageError
+from keystead.errors import ErrorCode, KeystoreError, UsageError
 from keystead.keri import build
 from keystead.owner.records import Batch, Note
 from keystead.owner.wallet import KEY, TOKEN, Line, TokenRecord, Wallet
@@ -99,6 +99,30 @@ def reserve_record(digest: Digest, aid: Aid, place: int, establishment: int, at:
         identifier=aid,
         place=place,
         establishment=establishment,
+    )
+
+
+def is_free(key: KeyRecord) -> bool:
+    """Tell whether a key that its owner brought serves no identifier yet."""
+    return key.method is Method.IMPORTED and key.state is State.PRE_ACTIVE and not key.identifier
+
+
+def committed(old: KeyRecord | None, new: KeyRecord) -> KeyRecord:
+    """Return the record of a key that an event commits to and that was not made for it.
+
+    Args:
+        old: what is known of the key.
+        new: for which identifier it is, and where.
+
+    Raises:
+        KeystoreError: it is for another identifier already (keystore.role).
+    """
+    if old is None:
+        return new
+    if old.identifier not in ("", new.identifier):
+        raise KeystoreError(ErrorCode.ROLE, f"the key {old.id} is for another identifier")
+    return msgspec.structs.replace(
+        old, identifier=new.identifier, place=new.place, establishment=new.establishment
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from keystead.cesr.keys import Aid, Digest, parse_key
+from keystead.custody.catalogue import Method
 from keystead.custody.records import KeyRecord
 from keystead.errors import (
     DecodeError,
@@ -26,7 +27,7 @@ from keystead.keri.keystate import KeyState
 from keystead.keri.seals import Seal
 from keystead.keri.thresholds import Field, Threshold, parse
 from keystead.limits import DEFAULT_LIMITS
-from keystead.owner.keys import Made, Subject, is_here, make_keys, new_lines
+from keystead.owner.keys import Made, Subject, is_free, is_here, make_keys, new_lines
 from keystead.owner.wallet import TOKEN, IdentifierRecord, Line, TokenRecord, Wallet
 from keystead.suites import Suite
 
@@ -262,8 +263,9 @@ def _possible_lines(wallet: Wallet, record: IdentifierRecord, count: int) -> Ite
 
 
 def _is_of_others(wallet: Wallet, digest: Digest) -> bool:
+    """Tell whether a key was known before an event committed to it, so that it was not made then."""
     key = wallet.key(digest)
-    return key is not None and not key.uri
+    return key is not None and (not key.uri or key.method is Method.IMPORTED)
 
 
 def expose(wallet: Wallet, state: KeyState) -> tuple[tuple[Place, ...], tuple[Digest, ...]]:
@@ -296,7 +298,7 @@ def check_open(record: IdentifierRecord, state: KeyState) -> None:
 
 
 def check_reserve(wallet: Wallet, reserve: Sequence[Digest], keys: Container[Digest] = ()) -> None:
-    """Check that others hold the keys behind new commitments to reserve keys.
+    """Check that new commitments are to keys of others, or to keys that the owner brought.
 
     Args:
         wallet: whose.
@@ -308,9 +310,9 @@ def check_reserve(wallet: Wallet, reserve: Sequence[Digest], keys: Container[Dig
     """
     for digest in reserve:
         key = wallet.key(digest)
-        if key is None or (digest in keys and not key.uri):
+        if key is None or is_free(key) or (digest in keys and not key.uri):
             continue
-        what = f"the reserve key {digest} is one of this wallet"
+        what = f"the reserve key {digest} is one of this wallet, and in use"
         if not key.uri:
             what = f"the reserve key {digest} was given for an identifier before"
         hint = "have its holder make a new key, for this identifier alone"

@@ -22,6 +22,7 @@ from keystead.node.replay import replay
 from keystead.owner import plans
 from keystead.owner.events import accept, carry_out, head_of, put_interaction
 from keystead.owner.intake import take_in
+from keystead.owner.notices import publish_notices
 from keystead.owner.records import Note
 from keystead.owner.wallet import IDENTIFIER, STATE, IdentifierRecord, Wallet, new_master
 from keystead.ports.events import EventStore
@@ -195,6 +196,7 @@ def finish(wallet: Wallet, record: IdentifierRecord, state: KeyState, mark: Mark
     if isinstance(event, EstablishmentEvent):
         plan = plans.retrace(wallet, record, state, event)
         carry_out(wallet, record, state, plan, note, head)
+        publish_notices(wallet, record.aid)
     else:
         put_interaction(wallet, state, event, note, head)
 

@@ -7,10 +7,9 @@ from typing import Final, Protocol
 import msgspec
 
 from keystead.custody.catalogue import KeyType, Method
-from keystead.custody.states import State
 from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.owner.records import Note
-from keystead.owner.wallet import STATE, Wallet, envelope_digest, put_own_key, put_step
+from keystead.owner.wallet import STATE, Wallet, envelope_digest, put_end, put_own_key
 from keystead.ports.wallet import Envelope, WalletStore
 
 FREE_TRIES: Final = 5
@@ -114,8 +113,7 @@ def change_passphrase(
         kind = KeyType.WALLET_PASSPHRASE
         old = wallet.key(kind)
         if old is not None:
-            retired = put_step(wallet, batch, old, State.DEACTIVATED)
-            put_step(wallet, batch, retired, State.DESTROYED)
+            put_end(wallet, batch, old)
         put_own_key(wallet, batch, kind, kind, Method.PASSPHRASE)
         state = wallet.state()
         state = msgspec.structs.replace(state, scrub=True, envelope=envelope_digest(after))

@@ -10,8 +10,8 @@ from keystead.cesr.keys import Aid, Digest, is_aid
 from keystead.custody.catalogue import KeyType, Method
 from keystead.custody.records import KeyRecord, move
 from keystead.custody.records import begin as begin_life
-from keystead.custody.states import State
-from keystead.custody.uri import DerivedUri, parse_uri
+from keystead.custody.states import GONE, State
+from keystead.custody.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
 from keystead.errors import ErrorCode, KeystoreError, UsageError
 from keystead.owner.records import Batch, Note, Records, digest_of
 from keystead.ports.events import EventStore
@@ -193,12 +193,16 @@ class Wallet:
 
     def secret(self, key: KeyRecord) -> Sealed | None:
         """Return what the private half of a key is found with."""
-        name = key.parent
-        if name.startswith("master."):
-            uri = parse_uri(key.uri)
-            if isinstance(uri, DerivedUri):  # the branch takes over when the seed is erased
-                name = self.derivation_root(uri.epoch, uri.identifier)
-        return self.records.sealed(SECRET, name) if name else None
+        match parse_uri(key.uri) if key.uri else None:
+            case None:
+                return None
+            case DerivedUri(epoch, identifier):  # a branch takes over when its seed is erased
+                name = self.derivation_root(epoch, identifier)
+            case ImportedUri(own):
+                name = f"imported.{own}"
+            case TokenUri():
+                name = key.parent
+        return self.records.sealed(SECRET, name)
 
     def derivation_root(self, epoch: int, number: int) -> str:
         """Return the name of the secret from which the keys of an identifier are derived."""
@@ -265,6 +269,7 @@ _WRAPPED_BY: Final = {
     KeyType.WALLET_PASSPHRASE: "",
     KeyType.WALLET_DATA: KeyType.WALLET_PASSPHRASE.value,
     KeyType.MASTER_SEED: KeyType.WALLET_DATA.value,
+    KeyType.TOKEN_PIN: KeyType.WALLET_DATA.value,
 }
 
 
@@ -295,6 +300,18 @@ def put_step(wallet: Wallet, batch: Batch, record: KeyRecord, after: State) -> K
     note = Note("new key", before=record.state, after=step.after)
     batch.put(KEY, record.id, moved, note)
     return moved
+
+
+def put_end(wallet: Wallet, batch: Batch, record: KeyRecord) -> None:
+    """Write that a key that serves the wallet itself is gone; another may take its name."""
+    if record.state in GONE:
+        return
+    if record.state is State.COMPROMISED:
+        put_step(wallet, batch, record, State.DESTROYED_COMPROMISED)
+        return
+    if record.state is State.ACTIVE:
+        record = put_step(wallet, batch, record, State.DEACTIVATED)
+    put_step(wallet, batch, record, State.DESTROYED)
 
 
 def checked_name(name: str) -> str:
