@@ -21,6 +21,7 @@ _COMMANDS = {
     "id": ("keystead.cli.id:identifiers", "Make identifiers, rotate and export them."),
     "sign": ("keystead.cli.sign:sign", "Sign a document."),
     "verify": ("keystead.cli.verify:verify", "Tell what a signature is worth."),
+    "doctor": ("keystead.cli.doctor:doctor", "Check the wallet whole; repair what can be."),
     "log": ("keystead.cli.log:log", "Verify key event logs."),
 }
 _ALIASES = {"identifier": "id"}

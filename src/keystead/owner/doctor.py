@@ -146,12 +146,12 @@ class _Checkup:
         yield from _guarded(self._below(), "the database")
         yield from _guarded(self.examination.history(), "the audit log")
         yield from _guarded(self.examination.records(), "the records")
+        yield from _guarded(self._envelope(), "the envelope")
         if self._wallet is None:
             what = "only files, logs, and the hashes of records and history were checked"
             yield Finding(Kind.STORE_LOCKED, "the wallet", what)
             return
         yield from self.examination.key_states()
-        yield from _guarded(self._state(), "the envelope")
         yield from _guarded(self._marks(self._wallet), "the marks")
         yield from _guarded(self._signed(self._wallet), "the logs")
         yield from _guarded(self._control(self._wallet), "keys")
@@ -166,23 +166,24 @@ class _Checkup:
         for where, what in self._check_store(own):
             yield Finding(Kind.STORE_DAMAGED, where, what)
 
-    def _state(self) -> Iterator[Finding]:
+    def _envelope(self) -> Iterator[Finding]:
+        """Check that the passphrase is the latest; without the vault only that there is one."""
         state: WalletState | None = self.examination.values[STATE].get(STATE_ID)
-        if state is None:
-            return  # told already
-        if state.scrub:
+        wanted = None if state is None else state.envelope
+        try:
+            found = envelope_digest(self._store.envelope())
+        except StoreError as error:
+            if error.code is not ErrorCode.STORE_MISSING:
+                raise
+            found = ""
+        if not found and wanted != "":
+            yield Finding(Kind.ENVELOPE_CHANGED, "the envelope", "it is gone")
+        elif wanted is not None and found != wanted:
+            what = "it is another than the one that was written last"
+            yield Finding(Kind.ENVELOPE_CHANGED, "the envelope", what)
+        if state is not None and state.scrub:
             what = "erasing was interrupted before its end"
             yield Finding(Kind.STORE_SCRUB, "the files", what)
-        if state.envelope:
-            try:
-                found = envelope_digest(self._store.envelope())
-            except StoreError as error:
-                if error.code is not ErrorCode.STORE_MISSING:
-                    raise
-                found = ""
-            if found != state.envelope:
-                what = "it is another than the one that was written last" if found else "it is gone"
-                yield Finding(Kind.ENVELOPE_CHANGED, "the envelope", what)
 
     def _marks(self, wallet: Wallet) -> Iterator[Finding]:
         """Compare the logs with what was signed on this machine."""
