@@ -2,11 +2,17 @@
 
 import shutil
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 from keystead.keystores.vault import LocalVault
+from keystead.node.audit import Audit
+from keystead.owner.exporting import log_stream
 from keystead.owner.wallet import Wallet, begin
+from keystead.stores.memory import MemoryStore
 from keystead.stores.wallet import SqliteWallet
 
 DATA_KEY = b"k" * 32
@@ -63,10 +69,16 @@ def make_wallet(
     return wallet
 
 
+def open_again(
+    folder: Path, *, clock: Clock | None = None, data_key: bytes = DATA_KEY
+) -> LocalWallet:
+    """Open the wallet of a machine."""
+    return LocalWallet(folder, SqliteWallet.open(folder / "home"), clock or Clock(), data_key)
+
+
 def reopen(wallet: LocalWallet) -> LocalWallet:
     """Open the files of a wallet again, as another process would."""
-    store = SqliteWallet.open(wallet.home)
-    return LocalWallet(wallet.folder, store, wallet.clock, wallet.data_key)
+    return open_again(wallet.folder, clock=wallet.clock, data_key=wallet.data_key)
 
 
 def snapshot(wallet: LocalWallet, target: Path) -> Path:
@@ -90,5 +102,36 @@ def put_back(wallet: LocalWallet, copied: Path) -> LocalWallet:
 def copy(wallet: LocalWallet, folder: Path) -> LocalWallet:
     """Copy a wallet to another machine, which has no marks of it."""
     snapshot(wallet, folder / "home")
-    store = SqliteWallet.open(folder / "home")
-    return LocalWallet(folder, store, wallet.clock, wallet.data_key)
+    return open_again(folder, clock=wallet.clock, data_key=wallet.data_key)
+
+
+def judged(wallet: LocalWallet, *names: str) -> Audit:
+    """Return what a stranger finds in the exported logs of identifiers, without a fault."""
+    audit = Audit(MemoryStore(), wallet.now())
+    for name in names:
+        for message in log_stream(wallet, name):
+            audit.feed(message)
+    audit.close()
+    assert not audit.refused
+    assert not audit.waiting
+    assert not audit.duplicitous
+    return audit
+
+
+class Power(Exception):  # noqa: N818 - what happens, not an error of the project
+    """The power went."""
+
+
+@contextmanager
+def crash_before_keeping() -> Iterator[None]:
+    """Have the power go after an event was signed and before it is on its log."""
+
+    def gone(*_: object) -> None:
+        raise Power
+
+    with (
+        patch("keystead.owner.events.accept", gone),
+        patch("keystead.owner.identifiers.accept", gone),
+        suppress(Power),
+    ):
+        yield
