@@ -52,13 +52,14 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     hash: bytes
 
 
-def carry_out(  # noqa: PLR0913, PLR0917 - whose log, where it stands, what to do, and why
+def carry_out(  # noqa: PLR0913 - whose log, where it stands, what to do, and why
     wallet: Wallet,
     record: IdentifierRecord,
     state: KeyState,
     plan: Plan,
     note: Note,
     head: Head,
+    *,
     signatures: tuple[IndexedSignature, ...] | None = None,
 ) -> AcceptedEvent | None:
     """Write down a rotation, sign it, and put it on the log; inside a transaction.

@@ -256,7 +256,7 @@ def _adopt(wallet: Wallet, aid: Aid, published: AcceptedEvent, logs: EventStore)
         if isinstance(event, EstablishmentEvent):
             _take_delegators(wallet, state, logs)
             plan = plans.retrace(wallet, record, state, event)
-            carry_out(wallet, record, state, plan, note, head_of(wallet), signatures)
+            carry_out(wallet, record, state, plan, note, head_of(wallet), signatures=signatures)
         else:
             accept(wallet, event, signatures)
     return 1
