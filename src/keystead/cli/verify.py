@@ -216,7 +216,7 @@ def _take(processor: EventProcessor, name: str, now: datetime) -> None:
             reader.feed(piece)
         for item in reader:
             if isinstance(item, Malformed):
-                hint = f"see what is in it with: keystead inspect {name}"
+                hint = f"a log is what keystead id export writes; see: keystead log verify {name}"
                 what = f"the log {name} is damaged at byte {item.start}: {item.error.message}"
                 raise DecodeError(item.error.code, what, hint=hint)
             results = processor.process(item, now=now)

@@ -5,8 +5,6 @@ leave an anchor that no signature needs, which tells nobody anything, but never 
 was promised an anchor and has none. Repeating the command makes no second anchor.
 """
 
-from typing import Final
-
 import msgspec
 
 from keystead.cesr import indexed
@@ -22,22 +20,8 @@ from keystead.owner.identifiers import anchor
 from keystead.owner.records import Note
 from keystead.owner.settlement import is_unfinished, ready, settle
 from keystead.owner.standing import Exposure, Standing, Verdict, judge_signature
-from keystead.owner.wallet import IdentifierRecord, Wallet
+from keystead.owner.wallet import IDENTIFIER, IdentifierRecord, Wallet
 from keystead.suites import Suite
-
-# Kind of the records that count signatures of documents, one for each identifier. The digests are
-# in the audit entries, sealed: as names of records they would tell what somebody signed.
-USE: Final = "use"
-
-
-class Uses(msgspec.Struct, frozen=True, gc=False):
-    """How often an identifier signed documents.
-
-    Attributes:
-        documents: how many signatures.
-    """
-
-    documents: int = 0
 
 
 class Signed(msgspec.Struct, frozen=True, gc=False):
@@ -115,7 +99,7 @@ def sign_document(
         # note comes behind it.
         anchored_at = _anchor(wallet, record, state, signature) if anchored else None
         if known is None:
-            _note(wallet, signature)
+            _note(wallet, record, digest)
     return Signed(record, signature, known is None, anchored_at)
 
 
@@ -196,10 +180,12 @@ def _judged(wallet: Wallet, signature: DocumentSignature) -> Verdict:
     return judge_signature(signature, signature.digest, wallet.events, known)
 
 
-def _note(wallet: Wallet, signature: DocumentSignature) -> None:
-    """Write into the audit log that a document was signed."""
-    before = wallet.records.get(USE, signature.aid, Uses) or Uses()
+def _note(wallet: Wallet, record: IdentifierRecord, digest: Digest) -> None:
+    """Write into the audit log, which is the history of the identifier, that it signed.
+
+    The digest is sealed there. As the name of a record it would tell what somebody signed.
+    """
     batch = wallet.batch()
-    note = Note("sign", "a document", signature.digest)
-    batch.put(USE, signature.aid, Uses(before.documents + 1), note)
+    note = Note("sign", "a document", digest)
+    batch.put(IDENTIFIER, record.aid, record, note, tag=record.name)
     batch.write()
