@@ -28,7 +28,7 @@ _KEY: Final = "key"  # kind of the records of keys
 _DOMAIN: Final = b"KEYSTEAD-"
 _CHALLENGE: Final = b"KEYSTEAD-POSSESSION-"
 _MESSAGE_START: Final = b'{"v":"KERI10JSON'
-_ROUTED: Final = frozenset({"rpy", "exn", "qry", "pro"})
+_ROUTED: Final = ("rpy", "exn", "qry", "pro")
 
 
 class LocalVault:
@@ -199,7 +199,7 @@ class LocalVault:
 
 
 def _parse_event(raw: bytes) -> AnyKeyEvent:
-    if not raw.startswith(_MESSAGE_START):
+    if not raw.startswith(_MESSAGE_START + b"%06x_" % len(raw)):
         raise KeystoreError(ErrorCode.ROLE, "what is to be signed is no key event in JSON")
     return parse_key_event(bodies.decode(raw, Kind.JSON, DEFAULT_LIMITS), raw, DEFAULT_LIMITS)
 
