@@ -9,7 +9,7 @@ from keystead.cesr.keys import Aid, Digest, parse_key
 from keystead.custody.catalogue import KeyType
 from keystead.custody.records import KeyRecord
 from keystead.custody.states import GONE, SUSPECT, State
-from keystead.custody.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
+from keystead.custody.uri import DerivedUri, ImportedUri, KeyUri, TokenUri, parse_uri
 from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.keri import build
 from keystead.keri.events import EstablishmentEvent
@@ -24,6 +24,8 @@ from keystead.owner.wallet import IdentifierRecord, Wallet
 from keystead.ports.keys import KeySource, Sealed
 from keystead.suites import Suite
 
+# Kinds of keys that are secrets of the wallet, under their own names.
+_SECRETS = frozenset({KeyType.MASTER_SEED, KeyType.BRANCH_SEED, KeyType.TOKEN_PIN})
 _AT_ONCE = 500  # keys that the vault derives at one time
 _UNAVAILABLE = frozenset({ErrorCode.TOKEN, ErrorCode.TOKEN_PIN, ErrorCode.MECHANISM})
 # States of the own keys that a log lists as those in force, and as those that come next.
@@ -99,7 +101,7 @@ class KeyCheck:
     def _placed(self, key: KeyRecord) -> Iterator[Finding]:
         """Check that the private half of a key is where its state says, as far as that shows."""
         about = f"key {key.id}"
-        if key.type in (KeyType.MASTER_SEED, KeyType.BRANCH_SEED):
+        if key.type in _SECRETS:
             here = key.id in self._secrets
             if key.state in GONE and here:
                 yield Finding(Kind.KEY_LEFT, about, f"it is {key.state}, and its secret is here")
@@ -110,12 +112,16 @@ class KeyCheck:
         elif key.state in GONE and key.uri:
             yield Finding(Kind.KEY_LEFT, about, f"it is {key.state}, and says where it is")
 
-    def _secret(self, key: KeyRecord, uri: DerivedUri | ImportedUri | TokenUri) -> Sealed | None:
-        name = key.parent
-        if isinstance(uri, DerivedUri):
-            # The branch takes over when the master seed is erased.
-            branch = f"branch.{uri.epoch}.{uri.identifier}"
-            name = branch if branch in self._secrets else f"master.{uri.epoch}"
+    def _secret(self, key: KeyRecord, uri: KeyUri) -> Sealed | None:
+        """Return what `Wallet.secret` does, of the secrets that were read."""
+        match uri:
+            case DerivedUri(epoch, identifier):
+                branch = f"branch.{epoch}.{identifier}"
+                name = branch if branch in self._secrets else f"master.{epoch}"
+            case ImportedUri(own):
+                name = f"imported.{own}"
+            case TokenUri():
+                name = key.parent
         return self._secrets.get(name)
 
     def _in_token(self, key: KeyRecord, uri: TokenUri, source: KeySource) -> Iterator[Finding]:
