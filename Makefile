@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: demo test lint format bench mutate crash-kill crash-power crash-faults lock clean
 
 demo: $(VENV)/run.stamp
-	$(BIN)/keystead log verify examples/logs.cesr
+	examples/first-wallet.sh
 
 test: $(VENV)/dev.stamp
 	tests/install_tools.sh
