@@ -47,7 +47,7 @@ _LIMITS: Final = replace(
     epilog="""\b
 Examples:
   keystead verify contract.pdf --log alice.cesr  with contract.pdf.sig, offline
-  keystead verify contract.pdf --log alice.cesr --by EKYLUMmNPZeEs77Zvclf0bSN5IN-mLfLpx2ySb-HDlk4
+  keystead verify contract.pdf --log alice.cesr --by "$ALICE"
                                                  and nobody else may have signed
   keystead verify --json contract.pdf            with the logs of your wallet
   tar c photos | keystead verify - --signature photos.sig --log alice.cesr
