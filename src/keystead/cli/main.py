@@ -19,6 +19,12 @@ _COMMANDS = {
     "passphrase": ("keystead.cli.locking:passphrase", "Replace the passphrase of the wallet."),
     "status": ("keystead.cli.status:status", "Show the wallet and what to do next."),
     "id": ("keystead.cli.id:identifiers", "Make identifiers, rotate and export them."),
+    "key": ("keystead.cli.key:key", "See keys and what depends on them; end and import them."),
+    "token": ("keystead.cli.token:token", "Keep keys in a token."),
+    "delegation": (
+        "keystead.cli.delegation:delegation",
+        "Have keys approved by another identifier.",
+    ),
     "sign": ("keystead.cli.sign:sign", "Sign a document."),
     "verify": ("keystead.cli.verify:verify", "Tell what a signature is worth."),
     "doctor": ("keystead.cli.doctor:doctor", "Check the wallet whole; repair what can be."),

@@ -171,6 +171,24 @@ def destroy(uri: TokenUri, pin: bytes) -> None:
     _in_session(uri, _pin_text(pin), remove, write=True)
 
 
+def check_pin(module: str, token: str, serial: str, pin: bytes) -> None:
+    """Check that a token takes a PIN; a wrong one counts, so it is tried once only.
+
+    Args:
+        module: absolute path of the library that speaks to the token.
+        token: label of the token.
+        serial: its serial number, empty if the label is enough.
+        pin: the PIN, as UTF-8.
+
+    Raises:
+        UsageError: no token can have this label or number (usage.argument).
+        KeystoreError: the token is not there or fails (keystore.token), or it refuses the PIN
+            (keystore.token_pin).
+    """
+    uri = TokenUri(module, token, "PIN", serial)
+    _in_session(uri, _pin_text(pin), lambda session: _private_halves(session, uri))
+
+
 def list_tokens(module: str) -> list[TokenInfo]:
     """Return the tokens that are present and set up.
 

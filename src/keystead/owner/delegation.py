@@ -14,7 +14,7 @@ from keystead.cesr.groups import Group
 from keystead.cesr.keys import Aid
 from keystead.cesr.writing import write_frame
 from keystead.custody.states import State
-from keystead.errors import ErrorCode, KeystoreError, UsageError, VerificationError
+from keystead.errors import ErrorCode, KeystoreError, StoreError, UsageError, VerificationError
 from keystead.keri.delegation import seal_of
 from keystead.keri.escrow import Missing, Want
 from keystead.keri.events import (
@@ -38,6 +38,20 @@ from keystead.owner.plans import Change, Place, Plan
 from keystead.owner.records import Note
 from keystead.owner.settlement import parse
 from keystead.owner.wallet import IDENTIFIER, IdentifierRecord, Wallet
+
+
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    """An own event that waits for its delegator.
+
+    Attributes:
+        record: the identifier.
+        event: the event.
+        delegator: who has to approve it.
+    """
+
+    record: IdentifierRecord
+    event: AnyKeyEvent
+    delegator: Aid
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -68,6 +82,27 @@ class Approval(msgspec.Struct, frozen=True, gc=False):
     anchored_at: int
 
 
+def waiting(wallet: Wallet, name: str) -> Waiting:
+    """Return the event of an identifier that waits for its delegator.
+
+    Raises:
+        UsageError: there is no such identifier (usage.unknown), or nothing of it waits
+            (usage.argument).
+    """
+    record = wallet.identifier(name)
+    if not record.pending:
+        what = f"no event of {record.name} waits for a delegator"
+        hint = "it has none, or its latest event is in force: keystead id show NAME"
+        raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
+    event, state = parse(record.pending.encode()), wallet.events.key_state(record.aid)
+    if isinstance(event, DelegatedInception):
+        return Waiting(record, event, event.delegator)
+    delegator = None if state is None else state.establishment.delegator
+    if delegator is None:
+        raise StoreError(ErrorCode.STORE_CORRUPT, f"the log of {record.name} is not here")
+    return Waiting(record, event, delegator)
+
+
 def request(wallet: Wallet, name: str) -> Iterator[bytes]:
     """Give what the delegator needs: the log of the delegate, and the event that waits.
 
@@ -75,8 +110,7 @@ def request(wallet: Wallet, name: str) -> Iterator[bytes]:
         UsageError: there is no such identifier (usage.unknown), or nothing of it waits
             (usage.argument).
     """
-    record = wallet.identifier(name)
-    _check_waiting(record)
+    record = waiting(wallet, name).record
     yield from replay_approved(wallet.events, record.aid, {})
     signatures = tuple(indexed.read_text(text.encode())[0] for text in record.pending_signatures)
     group = Group(GroupKind.CONTROLLER_SIGNATURES, signatures)
@@ -172,14 +206,14 @@ def complete(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> AcceptedEven
     """
     with wallet.store.transaction():
         wallet.check_current()
-        record = wallet.identifier(name)
-        _check_waiting(record)
-        event, prior = parse(record.pending.encode()), wallet.events.key_state(record.aid)
-        waiting = b"".join(request(wallet, name))
+        found = waiting(wallet, name)
+        record, event = found.record, found.event
+        prior = wallet.events.key_state(record.aid)
+        asked = b"".join(request(wallet, name))
         # The answer came from outside, so it cannot put events of one's own on their logs.
         own = [one.aid for one in wallet.identifiers()]
         _check(take_in(wallet, pieces, own=own, source=Source.REMOTE))
-        _check(take_in(wallet, [waiting], own=own, source=Source.LOCAL))
+        _check(take_in(wallet, [asked], own=own, source=Source.LOCAL))
         accepted = wallet.events.event(record.aid, event.sn)
         if accepted is None or accepted.event.said != event.said:
             what = f"the answer does not approve event {event.sn:x} of {record.name}"
@@ -194,13 +228,6 @@ class _Read(Exception):  # noqa: N818 - no error: it ends a transaction that mus
     def __init__(self, asked: list[Asked]) -> None:
         super().__init__()
         self.asked = asked
-
-
-def _check_waiting(record: IdentifierRecord) -> None:
-    if not record.pending:
-        what = f"no event of {record.name} waits for a delegator"
-        hint = "it has none, or its latest event is in force: keystead id show NAME"
-        raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
 
 
 def _check(results: Iterable[Result]) -> None:
@@ -235,8 +262,8 @@ def _take_request(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[As
             if sealing is not None:
                 found[event.said] = Asked(event, approved=True)
     # Of a log that is in force the last event is what was asked for, if nothing waits.
-    waiting = [one for one in found.values() if not one.approved]
-    asked = waiting or list(found.values())[-1:]
+    fresh = [one for one in found.values() if not one.approved]
+    asked = fresh or list(found.values())[-1:]
     if not asked:
         what = f"nothing in this file asks {record.name} for approval"
         hint = "make it with: keystead delegation request NAME; check --as"

@@ -31,6 +31,23 @@ def tokens(wallet: Wallet) -> list[TokenRecord]:
     return sorted(wallet.records.all(TOKEN, TokenRecord), key=lambda one: one.name)
 
 
+def check_new(wallet: Wallet, token: TokenRecord) -> None:
+    """Check that a token can be called so, before its PIN is asked for.
+
+    Raises:
+        UsageError: the name is none (usage.name), or that of another token (usage.exists).
+    """
+    known = wallet.records.get(TOKEN, checked_name(token.name), TokenRecord)
+    if known is not None and (known.module, known.label, known.serial) != (
+        token.module,
+        token.label,
+        token.serial,
+    ):
+        what = f"there is another token called {token.name}"
+        hint = "choose another name, or remove that one: keystead token remove NAME"
+        raise UsageError(ErrorCode.EXISTS, what, hint=hint)
+
+
 def add_token(wallet: Wallet, token: TokenRecord, pin: str) -> bool:
     """Make a token known, with the PIN that opens it; or give a known one its new PIN.
 
@@ -49,11 +66,8 @@ def add_token(wallet: Wallet, token: TokenRecord, pin: str) -> bool:
     token = msgspec.structs.replace(token, name=checked_name(token.name))
     with wallet.store.transaction():
         wallet.check_current()
+        check_new(wallet, token)
         known = wallet.records.get(TOKEN, token.name, TokenRecord)
-        if known not in (None, token):
-            what = f"there is another token called {token.name}"
-            hint = "choose another name, or remove that one: keystead token remove NAME"
-            raise UsageError(ErrorCode.EXISTS, what, hint=hint)
         batch = wallet.batch()
         if known is None:
             batch.put(TOKEN, token.name, token, Note("new token"))
