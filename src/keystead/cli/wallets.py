@@ -91,11 +91,8 @@ def open_wallet(place: WalletPlace) -> Iterator[Wallet]:
         KeysteadError: there is no wallet, the passphrase does not fit, or a file is not as it
             must be.
     """
-    with open_store(place) as store:
-        wallet = find_unlocked(place, store)
-        if wallet is None:
-            wallet, _ = open_locked(place, store)
-        yield wallet
+    with open_store(place) as store, find_unlocked(place, store) as wallet:
+        yield open_locked(place, store)[0] if wallet is None else wallet
 
 
 @contextmanager
@@ -110,7 +107,8 @@ def open_store(place: WalletPlace) -> Iterator["SqliteWallet"]:
         store.close()
 
 
-def find_unlocked(place: WalletPlace, store: "GuardedStore") -> Wallet | None:
+@contextmanager
+def find_unlocked(place: WalletPlace, store: "GuardedStore") -> Iterator[Wallet | None]:
     """Open a wallet through its signer process; None if there is none.
 
     Raises:
@@ -120,7 +118,13 @@ def find_unlocked(place: WalletPlace, store: "GuardedStore") -> Wallet | None:
     from keystead.keystores.remote import find_vault  # noqa: PLC0415 - for --help
 
     vault = find_vault(place.home, store.envelope().wallet)
-    return None if vault is None else Wallet(store, vault, now=now, actor=actor())
+    if vault is None:
+        yield None
+        return
+    try:
+        yield Wallet(store, vault, now=now, actor=actor())
+    finally:
+        vault.close()
 
 
 def open_locked(
