@@ -3,7 +3,7 @@
 import getpass
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from keystead.cli.secrets import SecretSource, new_secret, passphrase_options, read_secret
+from keystead.errors import KeysteadError
 from keystead.owner.wallet import Wallet
 
 if TYPE_CHECKING:
@@ -91,8 +92,19 @@ def open_wallet(place: WalletPlace) -> Iterator[Wallet]:
         KeysteadError: there is no wallet, the passphrase does not fit, or a file is not as it
             must be.
     """
-    with open_store(place) as store, find_unlocked(place, store) as wallet:
-        yield open_locked(place, store)[0] if wallet is None else wallet
+    with open_store(place) as store, find_unlocked(place, store) as unlocked:
+        wallet = open_locked(place, store)[0] if unlocked is None else unlocked
+        _finish_erasure(wallet)
+        yield wallet
+
+
+def _finish_erasure(wallet: Wallet) -> None:
+    """Overwrite what was erased, if a crash came between; a failure can wait, doctor tells it."""
+    with suppress(KeysteadError):
+        if wallet.state().scrub:
+            from keystead.owner.shredding import finish_scrub  # noqa: PLC0415 - seldom needed
+
+            finish_scrub(wallet)
 
 
 @contextmanager
