@@ -89,20 +89,20 @@ def status(place: WalletPlace, *, json_output: bool) -> None:
 
 
 def _status(place: WalletPlace, store: SqliteWallet) -> Status:
-    wallet = find_unlocked(place, store)
-    left = None
-    if wallet is not None and isinstance(wallet.vault, RemoteVault):
-        left = wallet.vault.seconds_left
-    elif place.passphrase.file is not None or place.passphrase.fd is not None:
-        wallet, _ = open_locked(place, store)
     bare = Status(
         home=str(place.home),
-        unlocked=left is not None,
-        seconds_left=left,
+        unlocked=False,
+        seconds_left=None,
         identifiers=sum(1 for _ in store.rows(IDENTIFIER)),
         outbox=sum(1 for _ in store.rows(OUTBOX)),
     )
-    return bare if wallet is None else _opened(bare, wallet)
+    with find_unlocked(place, store) as wallet:
+        if wallet is not None and isinstance(wallet.vault, RemoteVault):
+            left = wallet.vault.seconds_left
+            return _opened(msgspec.structs.replace(bare, unlocked=True, seconds_left=left), wallet)
+    if place.passphrase.file is None and place.passphrase.fd is None:
+        return bare
+    return _opened(bare, open_locked(place, store)[0])
 
 
 def _opened(bare: Status, wallet: Wallet) -> Status:

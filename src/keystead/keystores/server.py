@@ -69,7 +69,16 @@ class Server:
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
-        """Serve until it is time to lock."""
+        """Serve until it is time to lock; then end all connections."""
+        try:
+            self._serve()
+        finally:
+            for key in list(self._selector.get_map().values()):
+                if key.data is not None:
+                    key.data.connection.close()
+            self._selector.close()
+
+    def _serve(self) -> None:
         self._listener.settimeout(0)
         self._selector.register(self._listener, selectors.EVENT_READ)
         while not self._must_lock():
