@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
+from sqlite3 import Connection
 from statistics import median
 
 import pytest
@@ -389,12 +391,20 @@ def test_renaming_changes_the_name_alone(tmp_path: Path) -> None:
     assert [one.name for one in wallet.identifiers()] == ["carol", "bob", "alice"]
 
 
-def test_a_renaming_keeps_what_another_command_did_meanwhile(tmp_path: Path) -> None:
+def test_a_renaming_keeps_what_another_command_did_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The record is read and written in one transaction: no rotation is undone in it."""
     wallet = make_wallet(tmp_path)
     ids.create(wallet, "alice", Creation())
-    other = reopen(wallet)
-    ids.rotate(other, "alice", Change(next_keys=3))
+    begin = wallet.sqlite.transaction
+
+    def later() -> AbstractContextManager[Connection]:
+        monkeypatch.undo()
+        ids.rotate(reopen(wallet), "alice", Change(next_keys=3))
+        return begin()
+
+    monkeypatch.setattr(wallet.sqlite, "transaction", later)
     ids.rename(wallet, "alice", "carol")
     ids.rotate(wallet, "carol", Change())
     assert len(state_of(wallet, "carol").establishment.signing_keys) == 3

@@ -1,0 +1,402 @@
+"""Crashes, restored copies, copied wallets: no second event for one place, and nothing lost."""
+
+import random
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from keystead.cesr.keys import Aid, digest
+from keystead.custody.states import State
+from keystead.errors import ErrorCode, KeysteadError
+from keystead.keri.keystate import AcceptedEvent
+from keystead.keri.seals import DigestSeal
+from keystead.owner import identifiers as ids
+from keystead.owner.plans import Change, Creation
+from keystead.owner.settlement import Settled, reconcile, settle, unreconciled
+from keystead.ports.events import EventStore
+from keystead.stores.memory import MemoryStore
+from keystead.suites import Suite
+from support.wallets import (
+    LocalWallet,
+    copy,
+    crash_before_keeping,
+    judged,
+    make_wallet,
+    open_again,
+    put_back,
+    reopen,
+    snapshot,
+)
+
+SEAL = DigestSeal(digest(b"data"))
+
+
+def behind(wallet: LocalWallet, *names: str) -> None:
+    """Check that the wallet signs nothing for identifiers, and says why."""
+    for name in names:
+        attempts: tuple[Callable[[], object], ...] = (
+            partial(ids.rotate, wallet, name, Change()),
+            partial(ids.anchor, wallet, name, [SEAL]),
+            partial(ids.abandon, wallet, name),
+        )
+        for attempt in attempts:
+            with pytest.raises(KeysteadError) as caught:
+                attempt()
+            assert caught.value.code is ErrorCode.BEHIND
+            assert "id reconcile" in caught.value.hint
+
+
+def published(wallet: LocalWallet, *names: str) -> EventStore:
+    """Return the logs that a wallet exports, as others keep them."""
+    return judged(wallet, *names).store
+
+
+def log(wallet: LocalWallet, name: str) -> list[AcceptedEvent]:
+    """Return the log of an identifier."""
+    return list(wallet.events.events(wallet.identifier(name).aid))
+
+
+def three(folder: Path) -> LocalWallet:
+    """Make a wallet with some identifiers that have logs."""
+    wallet = make_wallet(folder)
+    for name in ("alice", "bob", "carol"):
+        ids.create(wallet, name, Creation(keys=2))
+        ids.rotate(wallet, name, Change())
+    return wallet
+
+
+CHANGES = (
+    Change(),
+    Change(next_keys=3),
+    Change(suite=Suite.SECP256R1),
+    Change(suite=Suite.SECP256K1, next_keys=3, next_threshold=["1/2", "1/2", "1/2"]),
+    Change(anchors=(SEAL,)),
+    Change(reserve=(digest(b"aunt"),), next_threshold=["1/2", "1/2", "1"]),
+    Change(suite=Suite.SECP256R1, reserve=(digest(b"aunt"),), next_threshold=["1/2", "1/2", "1"]),
+    Change(last=True),
+)
+
+
+@pytest.mark.parametrize("interrupted", CHANGES)
+@pytest.mark.parametrize("following", ["anchor", "rotate", "settle"])
+def test_an_interrupted_rotation_is_finished_before_another_event(
+    tmp_path: Path, interrupted: Change, following: str
+) -> None:
+    """Whatever it was, its keys are found again, and the log can go on behind it."""
+    wallet = make_wallet(tmp_path)
+    record = ids.create(wallet, "alice", Creation(keys=2))
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", interrupted)
+    (mark,) = wallet.vault.marks([record.aid])
+    assert mark is not None
+    wallet = reopen(wallet)
+    assert len(log(wallet, "alice")) == 1
+    if following == "settle":
+        assert settle(wallet, record)
+        assert not settle(wallet, wallet.identifier("alice"))
+    elif interrupted.last:
+        with pytest.raises(KeysteadError, match="ended at 1"):
+            ids.anchor(wallet, "alice", [SEAL])
+    elif following == "anchor":
+        ids.anchor(wallet, "alice", [SEAL])
+    else:
+        ids.rotate(wallet, "alice", Change(anchors=(SEAL, SEAL)))
+    assert log(wallet, "alice")[1].event.raw == mark.raw
+    last = log(wallet, "alice")[1].state.establishment
+    kept = {digest(b"aunt")} & set(last.next_key_digests)
+    if not interrupted.last:
+        ids.rotate(wallet, "alice", Change())
+        ids.rotate(wallet, "alice", Change())
+    assert {wallet.key(one).state for one in kept if wallet.key(one)} <= {State.RESERVE}  # type: ignore[union-attr] # as asked
+    judged(wallet, "alice")
+
+
+def test_an_interrupted_anchor_is_finished_too(tmp_path: Path) -> None:
+    """The next event comes behind it; the same anchor again is that very event."""
+    wallet = make_wallet(tmp_path)
+    record = ids.create(wallet, "alice", Creation())
+    for again in (True, False):
+        with crash_before_keeping():
+            ids.anchor(wallet, "alice", [SEAL])
+        (mark,) = wallet.vault.marks([record.aid])
+        assert mark is not None
+        wallet = reopen(wallet)
+        wallet.clock.advance(timedelta(days=1))
+        if again:
+            assert ids.anchor(wallet, "alice", [SEAL]).event.raw == mark.raw
+        else:
+            ids.rotate(wallet, "alice", Change())
+            assert log(wallet, "alice")[-2].event.raw == mark.raw
+    assert len(log(wallet, "alice")) == 4
+    judged(wallet, "alice")
+
+
+def test_a_request_that_is_refused_does_not_undo_the_finishing(tmp_path: Path) -> None:
+    """The interrupted event stays finished when what was asked for then cannot be."""
+    wallet = make_wallet(tmp_path)
+    ids.create(wallet, "alice", Creation())
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", Change())
+    with pytest.raises(KeysteadError):
+        ids.rotate(wallet, "alice", Change(threshold="5"))
+    assert len(log(wallet, "alice")) == 2
+
+
+def test_an_older_copy_on_the_same_machine_is_found_out(tmp_path: Path) -> None:
+    """Marks tell that events are missing; the published log brings them back."""
+    wallet = three(tmp_path / "machine")
+    old = snapshot(wallet, tmp_path / "old")
+    for change in (Change(next_keys=3), Change(suite=Suite.SECP256R1), Change()):
+        ids.rotate(wallet, "alice", change)
+    ids.anchor(wallet, "bob", [SEAL])
+    ids.rotate(wallet, "bob", Change())
+    outside = published(wallet, "alice", "bob", "carol")
+    wallet = put_back(wallet, old)
+    behind(wallet, "alice", "bob", "carol")
+    with pytest.raises(KeysteadError, match="older copy"):
+        ids.create(wallet, "dave", Creation())
+    assert reconcile(wallet, "alice", outside).adopted == 3
+    behind(wallet, "bob")
+    assert [one.name for one in unreconciled(wallet)] == ["bob"]
+    ids.rotate(wallet, "carol", Change())
+    assert reconcile(wallet, "bob", outside).adopted == 2
+    for name in ("alice", "bob"):
+        ids.rotate(wallet, name, Change())
+    ids.create(wallet, "dave", Creation())
+    judged(wallet, "alice", "bob", "carol", "dave")
+    assert [one.event.sn for one in log(wallet, "alice")] == list(range(6))
+
+
+def test_a_copy_on_another_machine_signs_for_what_was_compared_alone(tmp_path: Path) -> None:
+    """Each identifier by itself has to be compared; what is new there is free."""
+    wallet = three(tmp_path / "here")
+    there = copy(wallet, tmp_path / "there")
+    behind(there, "alice", "bob", "carol")
+    with pytest.raises(KeysteadError, match="copied or restored"):
+        ids.create(there, "dave", Creation())
+    ids.rotate(wallet, "alice", Change())
+    ids.rotate(wallet, "bob", Change())
+    outside = published(wallet, "alice", "bob")
+    told = reconcile(there, "alice", outside)
+    assert told == Settled("alice", there.identifier("alice").aid, 2, adopted=1)
+    behind(there, "bob", "carol")
+    ids.rotate(there, "alice", Change())
+    behind(there, "bob", "carol")
+    ids.create(there, "dave", Creation())
+    ids.rotate(there, "dave", Change())
+    with pytest.raises(KeysteadError, match="log of carol was not given"):
+        reconcile(there, "carol", outside)
+    reconcile(there, "carol", outside, accept_duplicity=True)
+    ids.rotate(there, "carol", Change())
+    judged(there, "alice", "bob", "carol", "dave")
+
+
+def test_new_identifiers_of_two_copies_share_no_keys(tmp_path: Path) -> None:
+    """A copy makes new ones under a seed of its own, although both count alike."""
+    wallet = three(tmp_path / "here")
+    there = copy(wallet, tmp_path / "there")
+    reconcile(there, "alice", published(wallet, "alice"))
+    assert there.state().epoch == 1
+    reconcile(there, "bob", published(wallet, "bob"))
+    assert there.state().epoch == 1
+    made = [ids.create(one, "dave", Creation()) for one in (wallet, there)]
+    assert made[0].aid != made[1].aid
+    digests = {log(one, "dave")[0].state.establishment.next_key_digests for one in (wallet, there)}
+    assert len(digests) == 2
+
+
+def test_a_wallet_that_comes_back_from_another_machine_is_compared_first(tmp_path: Path) -> None:
+    """Events that were signed elsewhere tell that the wallet is used there."""
+    wallet = three(tmp_path / "here")
+    there = copy(wallet, tmp_path / "there")
+    reconcile(there, "alice", published(wallet, "alice"))
+    ids.rotate(there, "alice", Change())
+    wallet = put_back(wallet, snapshot(there, tmp_path / "back"))
+    behind(wallet, "alice")
+    with pytest.raises(KeysteadError, match="signed on another machine"):
+        ids.rotate(wallet, "alice", Change())
+    ids.rotate(wallet, "bob", Change())
+    assert reconcile(wallet, "alice", published(there, "alice")).adopted == 0
+    ids.rotate(wallet, "alice", Change())
+
+
+def test_two_copies_that_were_both_used_are_told_apart(tmp_path: Path) -> None:
+    """Against the log of the other copy nothing helps but to stop using one of them."""
+    wallet = three(tmp_path / "here")
+    there = copy(wallet, tmp_path / "there")
+    reconcile(there, "alice", MemoryStore(), accept_duplicity=True)
+    ids.rotate(there, "alice", Change())
+    ids.anchor(wallet, "alice", [SEAL])
+    for one, other in ((wallet, there), (there, wallet)):
+        with pytest.raises(KeysteadError, match="another version") as caught:
+            reconcile(one, "alice", published(other, "alice"))
+        assert caught.value.code is ErrorCode.BEHIND
+        assert "keep the other" in caught.value.hint
+
+
+def test_two_copies_on_one_machine_share_their_marks(tmp_path: Path) -> None:
+    """The second copy repeats what the first did last, or refuses; it never differs."""
+    wallet = three(tmp_path / "machine")
+    snapshot(wallet, tmp_path / "second" / "home")
+    (tmp_path / "second" / "state").symlink_to(tmp_path / "machine" / "state")
+    second = LocalWallet(
+        tmp_path / "second", type(wallet.sqlite).open(tmp_path / "second" / "home"),
+        wallet.clock, wallet.data_key,
+    )  # fmt: skip
+    first = ids.rotate(wallet, "alice", Change())
+    again = ids.rotate(second, "alice", Change())
+    assert first is not None
+    assert again is not None
+    assert first.event.raw == again.event.raw
+    ids.anchor(second, "alice", [SEAL])
+    ids.anchor(second, "alice", [SEAL])
+    behind(wallet, "alice")
+
+
+def test_a_published_log_that_is_too_old_does_not_help(tmp_path: Path) -> None:
+    """What was signed here must be in it, or the wallet would sign it twice."""
+    wallet = three(tmp_path / "machine")
+    old, early = snapshot(wallet, tmp_path / "old"), published(wallet, "alice")
+    for _ in range(3):
+        ids.rotate(wallet, "alice", Change())
+    outside = published(wallet, "alice")
+    wallet = put_back(wallet, old)
+    with pytest.raises(KeysteadError, match="ends before event 4") as caught:
+        reconcile(wallet, "alice", early)
+    assert caught.value.code is ErrorCode.BEHIND
+    behind(wallet, "alice")
+    reconcile(wallet, "alice", outside)
+    ids.rotate(wallet, "alice", Change())
+
+
+def test_reconciling_finishes_what_was_signed_last(tmp_path: Path) -> None:
+    """When all but the last event was published, that one is made again, byte for byte."""
+    wallet = three(tmp_path / "machine")
+    old = snapshot(wallet, tmp_path / "old")
+    ids.rotate(wallet, "alice", Change())
+    outside = published(wallet, "alice")
+    last = ids.rotate(wallet, "alice", Change(next_keys=4))
+    ids.rotate(wallet, "bob", Change())
+    wallet = put_back(wallet, old)
+    told = reconcile(wallet, "alice", outside)
+    assert (told.sn, told.adopted, told.finished) == (3, 1, True)
+    assert last is not None
+    assert log(wallet, "alice")[3].event.raw == last.event.raw
+    ids.rotate(wallet, "alice", Change())
+    judged(wallet, "alice")
+
+
+def test_accepting_duplicity_is_written_down(tmp_path: Path) -> None:
+    """The audit log tells for good that the owner went on without a published log."""
+    there = copy(three(tmp_path / "here"), tmp_path / "there")
+    reconcile(there, "alice", MemoryStore(), accept_duplicity=True)
+    notes = [one.note for one in there.records.history("identifier", there.identifier("alice").aid)]
+    assert notes[-1].action == "reconcile"
+    assert "another copy of the wallet may have signed" in notes[-1].reason
+    ids.rotate(there, "alice", Change())
+
+
+def test_reconciling_a_wallet_that_is_current_changes_nothing(tmp_path: Path) -> None:
+    """It can be repeated, and no new seed is made."""
+    wallet = three(tmp_path)
+    for _ in range(2):
+        told = reconcile(wallet, "alice", published(wallet, "alice"))
+        assert (told.sn, told.adopted, told.finished) == (1, 0, False)
+    assert wallet.state().epoch == 0
+    ids.rotate(wallet, "alice", Change())
+
+
+def test_reserve_keys_are_adopted_as_such(tmp_path: Path) -> None:
+    """Digests of others in adopted events stay in reserve; own keys of any suite are found."""
+    wallet, kept = make_wallet(tmp_path / "here"), (digest(b"aunt"), digest(b"bank"))
+    ids.create(wallet, "alice", Creation(keys=2))
+    there = copy(wallet, tmp_path / "there")
+    change = Change(
+        suite=Suite.SECP256K1,
+        next_keys=3,
+        reserve=kept,
+        next_threshold=["1/2", "1/2", "1/2", "1/4", "1/4"],
+    )
+    ids.rotate(wallet, "alice", change)
+    ids.rotate(wallet, "alice", Change())
+    assert reconcile(there, "alice", published(wallet, "alice")).adopted == 2
+    assert there.identifier("alice") == wallet.identifier("alice")
+    assert [key.state for key in map(there.key, kept) if key] == [State.RESERVE] * 2
+    made = [ids.rotate(one, "alice", Change()) for one in (there, wallet)]
+    assert made[0] is not None
+    assert made[1] is not None
+    assert made[0].event.raw == made[1].event.raw
+
+
+def _act(wallet: LocalWallet, name: str, choice: int) -> None:
+    """Do one of a few things for an identifier."""
+    if choice == 0:
+        ids.anchor(wallet, name, [SEAL])
+    else:
+        changes = (Change(), Change(next_keys=choice), Change(anchors=(SEAL,)))
+        ids.rotate(wallet, name, changes[choice - 1])
+
+
+def _refused(wallet: LocalWallet, name: str, choice: int) -> bool:
+    """Tell whether the wallet refuses to act because it is behind."""
+    try:
+        _act(wallet, name, choice)
+    except KeysteadError as error:
+        if error.code is not ErrorCode.BEHIND:
+            raise
+        return True
+    return False
+
+
+def _events(wallet: LocalWallet) -> dict[tuple[Aid, int], bytes]:
+    """Return all events of all logs by their places."""
+    logs = (log(wallet, name) for name in ("alice", "bob"))
+    return {(one.event.aid, one.event.sn): one.event.raw for each in logs for one in each}
+
+
+def _history(folder: Path, chance: random.Random) -> list[Path]:
+    """Make a wallet with a few events; return copies of its folder and its marks after each."""
+    wallet = make_wallet(folder / "machine")
+    for name in ("alice", "bob"):
+        ids.create(wallet, name, Creation())
+    copies = []
+    for number in range(9):
+        if number:
+            _act(wallet, chance.choice(("alice", "bob")), chance.randrange(4))
+        snapshot(wallet, folder / str(number) / "home")
+        shutil.copytree(wallet.folder / "state", folder / str(number) / "state")
+        copies.append(folder / str(number))
+    return copies
+
+
+def test_a_thousand_rollbacks_give_no_second_event(tmp_path: Path) -> None:
+    """Of 1,008 older copies that are put back none signs another event for a place.
+
+    Each that is more than one event behind is refused for whatever went on; one that is just
+    one event behind, as after a crash, makes the very same event again.
+    """
+    chance = random.Random(15)  # noqa: S311 - a choice of tests
+    trials = 0
+    for number in range(28):
+        copies = _history(tmp_path / str(number), chance)
+        for older, newer in combinations(copies, 2):
+            trials += 1
+            folder = tmp_path / f"trial-{trials}"
+            shutil.copytree(older / "home", folder / "home")
+            shutil.copytree(newer / "state", folder / "state")
+            trial = open_again(folder)
+            known = _events(open_again(newer))
+            distance = copies.index(newer) - copies.index(older)
+            for name in ("alice", "bob"):
+                refused = _refused(trial, name, chance.randrange(4))
+                assert refused is (distance > 1)
+            found = _events(trial)
+            assert all(found[place] == raw for place, raw in known.items() if place in found)
+            assert found.keys() >= known.keys() or distance > 1
+            shutil.rmtree(folder)
+    assert trials == 1_008
