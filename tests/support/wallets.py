@@ -46,11 +46,11 @@ class LocalWallet(Wallet):
     """
 
     def __init__(self, folder: Path, store: SqliteWallet, clock: Clock, data_key: bytes) -> None:
-        """Use an open store; it is closed when nobody uses the wallet any longer."""
+        """Use an open store; it is closed when nobody uses it any longer."""
         self.folder, self.clock, self.sqlite, self.data_key = folder, clock, store, data_key
         self.local = LocalVault(WALLET, data_key, folder / "state")
         super().__init__(store, self.local, now=clock, actor="tester")
-        weakref.finalize(self, store.close)
+        weakref.finalize(store.database, store.database.connection.close)
 
     @property
     def home(self) -> Path:
