@@ -1,6 +1,6 @@
 """The wallet as a workload: each operation that writes, and what must hold after any crash."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -13,12 +13,14 @@ from keystead.keri.seals import DigestSeal
 from keystead.keystores import envelope as envelopes
 from keystead.keystores.passphrase import KdfParameters
 from keystead.keystores.vault import LocalVault
-from keystead.owner import identifiers, shredding
+from keystead.owner import doctor, identifiers, shredding
+from keystead.owner.findings import Severity
 from keystead.owner.plans import Change, Creation
 from keystead.owner.settlement import settle
 from keystead.owner.unlocking import change_passphrase, unlock
 from keystead.owner.wallet import KEY, IdentifierRecord, Wallet, begin
 from keystead.ports.keys import KeySource
+from keystead.stores import fsck
 from keystead.stores.wallet import SqliteWallet
 from keystead.suites import Suite
 from keystead.testing.crash.workload import Acknowledge
@@ -71,11 +73,11 @@ class WalletWorkload:
             if told:
                 return ["the wallet was acknowledged and is not there"]
             self._one(root, "init", lambda _: None, Random(1))  # noqa: S311 - as above
-        with _Open(self, root, _phrases(told, in_flight=in_flight)) as (_, wallet):
+        with _Open(self, root, _phrases(told, in_flight=in_flight)) as (store, wallet):
             shredding.finish_scrub(wallet)
             for record in wallet.identifiers():
                 settle(wallet, record)
-            findings = _lost(wallet, told)
+            findings = _lost(wallet, told) + _examined(store, wallet)
             for record in wallet.identifiers():
                 findings += _without_control(wallet, record)
             return findings
@@ -208,6 +210,22 @@ def _lost(wallet: Wallet, told: Sequence[Sequence[str]]) -> list[str]:
     return findings
 
 
+def _examined(store: SqliteWallet, wallet: Wallet) -> list[str]:
+    """Return what the doctor finds; nothing is interrupted any more, so it must be nothing."""
+
+    def below(own: Collection[Aid]) -> Iterator[tuple[str, str]]:
+        return ((one.where, one.what) for one in fsck.check(store.database, own=own))
+
+    report = doctor.examine(
+        store, wallet, below, moment=store.database.snapshot(), progress=lambda *_: None
+    )
+    return [
+        f"doctor: {one.kind} {one.about}: {one.what}"
+        for one in report.findings
+        if one.severity is Severity.PROBLEM
+    ]
+
+
 def _without_control(wallet: Wallet, record: IdentifierRecord) -> list[str]:
     """Return what is wrong with an identifier: keys that are gone, a rotation that fails."""
     state = wallet.events.key_state(record.aid)
@@ -245,7 +263,7 @@ def _init(root: Path) -> None:
         vault.adopt()
         with store.transaction():
             store.set_envelope(closed)
-            begin(Wallet(store, vault, now=_now, actor="crash"))
+            begin(Wallet(store, vault, now=_now, actor="crash"), closed)
     finally:
         store.close()
 
