@@ -172,6 +172,9 @@ class Database:
             with files.io_faults(copy):
                 copy.unlink()
         with self._faults():
+            # `secure_delete` overwrites a row where it is, not copies that were left behind when
+            # pages were balanced. So the file is written anew.
+            self.connection.execute("VACUUM")
             busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StoreError(ErrorCode.STORE_BUSY, f"{self.path} is in use")
