@@ -14,7 +14,7 @@ from keystead.keystores import envelope as envelopes
 from keystead.keystores.passphrase import KdfParameters
 from keystead.keystores.vault import LocalVault
 from keystead.owner import doctor, identifiers, shredding
-from keystead.owner.findings import Severity
+from keystead.owner.findings import Kind, Severity
 from keystead.owner.plans import Change, Creation
 from keystead.owner.settlement import settle
 from keystead.owner.unlocking import change_passphrase, unlock
@@ -77,7 +77,8 @@ class WalletWorkload:
             shredding.finish_scrub(wallet)
             for record in wallet.identifiers():
                 settle(wallet, record)
-            findings = _lost(wallet, told) + _examined(store, wallet)
+            findings = _lost(wallet, told)
+            findings += _examined(store, wallet, in_flight=in_flight)
             for record in wallet.identifiers():
                 findings += _without_control(wallet, record)
             return findings
@@ -210,8 +211,8 @@ def _lost(wallet: Wallet, told: Sequence[Sequence[str]]) -> list[str]:
     return findings
 
 
-def _examined(store: SqliteWallet, wallet: Wallet) -> list[str]:
-    """Return what the doctor finds; nothing is interrupted any more, so it must be nothing."""
+def _examined(store: SqliteWallet, wallet: Wallet, *, in_flight: bool) -> list[str]:
+    """Return what the doctor finds: nothing but a creation that was cut off, which is repeated."""
 
     def below(own: Collection[Aid]) -> Iterator[tuple[str, str]]:
         return ((one.where, one.what) for one in fsck.check(store.database, own=own))
@@ -222,7 +223,7 @@ def _examined(store: SqliteWallet, wallet: Wallet) -> list[str]:
     return [
         f"doctor: {one.kind} {one.about}: {one.what}"
         for one in report.findings
-        if one.severity is Severity.PROBLEM
+        if one.severity is Severity.PROBLEM and not (in_flight and one.kind is Kind.MARK_UNKNOWN)
     ]
 
 
