@@ -85,12 +85,10 @@ def sign(  # noqa: PLR0913 - one for each option
     with open_wallet(place) as wallet:
         record = wallet.identifier(name) if name is not None else only_signer(wallet)
         digest = digest_of(read_chunks(file), _HASHES[hash_name])
-        known = None
-        if before is not None:
-            known = _known(before, digest, target)
+        known = None if before is None else _known(before, digest, target)
         done = sign_document(wallet, record.aid, digest, anchored=anchor, known=known)
     data = write_signature(done.signature)
-    if target != STREAM and (done.fresh or force):
+    if target != STREAM and done.fresh:
         _write(Path(target), data, replace=force)
     _tell(file, target, done, data, json_output=json_output)
 
