@@ -339,7 +339,7 @@ def test_identifiers_that_left_a_seed_keep_what_they_still_need_of_it(wallet: Lo
 def test_copies_that_pages_left_behind_are_overwritten(tmp_path: Path, seed: int) -> None:
     """SQLite leaves some copies of deleted rows in pages that it balanced; the file is made anew.
 
-    Without that one row is left for most of these seeds, in SQLite 3.40.
+    Without that a row is left for some of these seeds, in SQLite 3.40.
     """
     draw = random.Random(seed)  # noqa: S311 - not for keys
     store = SqliteWallet.create(tmp_path / "home")
