@@ -1,7 +1,12 @@
 """A machine of its own for the command: folders for wallet, marks and everything else."""
 
 import os
+import pty
+import select
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,3 +79,64 @@ class Ran:
 def machine(folder: Path, **more: str) -> Machine:
     """Return a machine with its folders below `folder`, and no wallet yet."""
     return Machine(folder, folder / "wallet", more)
+
+
+@contextmanager
+def terminal(machine: Machine, *arguments: str) -> Iterator["Terminal"]:
+    """Run the command on a terminal of its own, with its output in files."""
+    printed = [machine.folder / name for name in ("stdout", "stderr")]
+    child, ours = pty.fork()
+    if child == 0:  # pragma: no cover - becomes the command
+        for number, path in enumerate(printed, 1):
+            os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), number)
+        os.execve(COMMAND, [str(COMMAND), *arguments], machine.environment)  # noqa: S606 - ours
+    try:
+        yield Terminal(child, ours, (printed[0], printed[1]))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(child, 0)
+        os.close(ours)
+
+
+class Terminal:
+    """A command on a terminal, and what that has shown so far."""
+
+    def __init__(self, child: int, ours: int, printed: tuple[Path, Path]) -> None:
+        """Speak with a process through our end of the terminal."""
+        self._child, self._ours, self._printed = child, ours, printed
+        self.shown = b""
+
+    def until(self, text: bytes) -> bytes:
+        """Wait until the terminal shows a text, and return what it showed from then on."""
+        begin = len(self.shown)
+        while text not in self.shown[begin:]:
+            ready, _, _ = select.select([self._ours], [], [], 30)
+            assert ready, self.shown
+            self.shown += os.read(self._ours, 1024)
+        return self.shown[begin:]
+
+    def answer(self, prompt: bytes, keys: bytes) -> bytes:
+        """Wait for a prompt and type; return what was shown up to the prompt."""
+        before = self.until(prompt)
+        os.write(self._ours, keys)
+        return before
+
+    def close(self) -> None:
+        """Close the terminal, as a window is closed."""
+        os.kill(self._child, signal.SIGHUP)
+
+    def end(self) -> Ran:
+        """Wait until the command has ended and return how."""
+        while True:
+            try:
+                piece = os.read(self._ours, 1024)
+            except OSError:  # nobody has the other end open any more
+                break
+            if not piece:
+                break
+            self.shown += piece
+        _, status = os.waitpid(self._child, 0)
+        out, err = (path.read_text("utf-8") for path in self._printed)
+        return Ran(os.waitstatus_to_exitcode(status), out, err)

@@ -1,5 +1,6 @@
 """`keystead status`: how a wallet is, and what to do next."""
 
+from shlex import quote
 from typing import Any
 
 import click
@@ -55,7 +56,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if urgent:
             return f"keystead id rotate {urgent[0].identifier}"
         if self.pending:
-            return f"keystead delegation request {self.pending[0]}"
+            return f"keystead delegation request {quote(self.pending[0])}"
         if not self.identifiers:
             return "keystead id create NAME"
         if self.outbox:
