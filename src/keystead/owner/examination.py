@@ -187,12 +187,14 @@ class Examination:
     def _read(self, vault: Vault, rows: Sequence[Row]) -> Iterator[Finding]:
         done = 0
         for part in in_parts(rows):
-            secrets = [sealed_record(row) for row in part if row.kind == SECRET]
-            for one, good in zip(secrets, vault.check(secrets), strict=True):
-                if good:
-                    self.secrets[one.id] = one
+            secrets = [row for row in part if row.kind == SECRET]
+            good = vault.check([sealed_record(row) for row in secrets])
+            for row, is_good in zip(secrets, good, strict=True):
+                yield from _tagged(row, None)
+                if is_good:
+                    self.secrets[row.id] = sealed_record(row)
                 else:
-                    yield _unreadable(one.kind, one.id)
+                    yield _unreadable(row.kind, row.id)
             others = [row for row in part if row.kind != SECRET]
             opened = self._opened([sealed_record(row) for row in others])
             for row, data in zip(others, opened, strict=True):
@@ -211,9 +213,7 @@ class Examination:
             yield _unreadable(row.kind, row.id)
             return
         name = value.name if isinstance(value, IdentifierRecord) else ""
-        if row.tag != (vault.tag(row.kind, name) if name else None):
-            what = "it cannot be found by its name, or by a name that is not its own"
-            yield Finding(Kind.RECORD_CHANGED, f"{row.kind} {row.id}", what)
+        yield from _tagged(row, vault.tag(row.kind, name) if name else None)
         self.values[row.kind][row.id] = value
 
     def _opened(self, sealed: Sequence[Sealed]) -> list[bytes | None]:
@@ -242,6 +242,12 @@ def _fault(row: Row, last: _Last | None) -> Finding | None:
         what = f"it is version {row.generation}; entry {last.number} wrote another"
         return Finding(Kind.RECORD_CHANGED, about, what)
     return None
+
+
+def _tagged(row: Row, tag: bytes | None) -> Iterator[Finding]:
+    if row.tag != tag:
+        what = "it cannot be found by its name, or by a name that is not its own"
+        yield Finding(Kind.RECORD_CHANGED, f"{row.kind} {row.id}", what)
 
 
 def _unreadable(kind: str, name: str) -> Finding:

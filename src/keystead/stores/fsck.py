@@ -84,6 +84,9 @@ class _Check:
         found, wanted = set(self._database.rows(query)), set(self._scratch.execute(query))
         for kind, name in sorted({one[:2] for one in found ^ wanted}):
             yield Finding(f"{kind} {name}", "not as this version makes it")
+        steps = "SELECT * FROM migration"
+        if set(self._database.rows(steps)) != set(self._scratch.execute(steps)):
+            yield Finding("table migration", "not the steps of this version")
 
     def _all_logs(self) -> Iterator[Finding]:
         for (aid,) in self._database.rows(_LOGS):
