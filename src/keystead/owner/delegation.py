@@ -172,7 +172,8 @@ def approve(
             else:
                 anchor(wallet, name, new, reason=reason)
             if wallet.events.sealing_event(record.aid, new[-1]) is not None:
-                _take_request(wallet, name, stream)  # now that it is approved
+                own = {one.aid for one in wallet.identifiers()}
+                take_in(wallet, stream, skipped=own, source=Source.LOCAL)  # it is approved now
     found = []
     for one in asked:
         event = one.event
@@ -210,10 +211,12 @@ def complete(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> AcceptedEven
         record, event = found.record, found.event
         prior = wallet.events.key_state(record.aid)
         asked = b"".join(request(wallet, name))
-        # The answer came from outside, so it cannot put events of one's own on their logs.
-        own = [one.aid for one in wallet.identifiers()]
-        _check(take_in(wallet, pieces, own=own, source=Source.REMOTE))
-        _check(take_in(wallet, [asked], own=own, source=Source.LOCAL))
+        # The answer came from outside, so it puts nothing on own logs. The event that waits is
+        # taken in as anybody would: the wallet is not its controller here, for a controller
+        # accepts before the approval.
+        own = {one.aid for one in wallet.identifiers()}
+        _check(take_in(wallet, pieces, skipped=own, source=Source.REMOTE))
+        _check(take_in(wallet, [asked], own=own - {record.aid}, source=Source.LOCAL))
         accepted = wallet.events.event(record.aid, event.sn)
         if accepted is None or accepted.event.said != event.said:
             what = f"the answer does not approve event {event.sn:x} of {record.name}"
@@ -240,14 +243,18 @@ def _check(results: Iterable[Result]) -> None:
 
 
 def _take_request(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[Asked]:
-    """Take a request in, inside a transaction, and return what it asks for; as `requested`."""
+    """Take a request in, inside a transaction, and return what it asks for; as `requested`.
+
+    The events of one's own identifiers are passed over, but for one that waits: delegator and
+    delegate may be in one wallet.
+    """
     record = wallet.identifier(name)
     state = wallet.events.key_state(record.aid)
     if state is not None and DO_NOT_DELEGATE in state.establishment.configuration_traits:
         what = f"{record.name} was made with --do-not-delegate: it cannot approve anything"
         raise VerificationError(ErrorCode.DO_NOT_DELEGATE, what)
-    own = [one.aid for one in wallet.identifiers()]
-    results = take_in(wallet, pieces, own=own, source=Source.LOCAL)
+    skipped = {one.aid for one in wallet.identifiers() if not one.pending}
+    results = take_in(wallet, pieces, own=(record.aid,), skipped=skipped, source=Source.LOCAL)
     _check(results)
     found: dict[str, Asked] = {}
     for one in results:

@@ -1,6 +1,6 @@
 """Streams from files into the wallet's logs."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from keystead.cesr.keys import Aid
 from keystead.cesr.stream import Malformed
@@ -10,14 +10,21 @@ from keystead.owner.wallet import Wallet
 
 
 def take_in(
-    wallet: Wallet, pieces: Iterable[bytes], *, own: Iterable[Aid] = (), source: Source
+    wallet: Wallet,
+    pieces: Iterable[bytes],
+    *,
+    own: Iterable[Aid] = (),
+    skipped: Container[Aid] = (),
+    source: Source,
 ) -> list[Result]:
     """Verify a stream and keep what is valid in the wallet's logs.
 
     Args:
         wallet: whose logs.
         pieces: the stream.
-        own: identifiers whose events are taken from local sources only.
+        own: identifiers whose events are taken from local sources only; those of their own
+            delegated events need no approval here, as they are made here.
+        skipped: identifiers whose events are passed over.
         source: where the stream comes from.
 
     Returns:
@@ -35,6 +42,8 @@ def take_in(
         for item in reader:
             if isinstance(item, Malformed):
                 raise item.error
+            if item.body.get("i") in skipped:
+                continue
             results.extend(processor.process(item, source=source, now=now))
 
     for piece in pieces:
