@@ -99,7 +99,7 @@ def remove_token(wallet: Wallet, name: str, *, reason: str = "") -> None:
         used = keys_in_use(wallet, token.name)
         if used:
             what = f"{len(used)} keys of identifiers are in the token {token.name}"
-            hint = "rotate them away first: keystead id rotate NAME --token ''; twice"
+            hint = "rotate them away first: keystead id rotate NAME --no-token; twice"
             raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
         note, batch = Note("remove token", reason), wallet.batch()
         batch.delete(TOKEN, token.name, note)
