@@ -3,6 +3,7 @@
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,18 +84,16 @@ def _examined(place: WalletPlace, *, repair: bool) -> tuple[Report, Repair]:
         elif error.code is not ErrorCode.STORE_PERMISSIONS or not found:
             raise
         return _with(found, _NOTHING), _NOT_REPAIRED
-    try:
-        wallet = _opened(place, store, wanted=repair)
+    with closing(store), _opened(place, store, wanted=repair) as wallet:
         repaired = _NOT_REPAIRED
         if repair and wallet is not None:
             repaired = checks.repair(wallet, lambda: replaying.rebuild(store.database))
         found += _mark_findings(store)
         return _with(found, _report(store, wallet)), repaired
-    finally:
-        store.close()
 
 
-def _opened(place: WalletPlace, store: SqliteWallet, *, wanted: bool) -> Wallet | None:
+@contextmanager
+def _opened(place: WalletPlace, store: SqliteWallet, *, wanted: bool) -> Iterator[Wallet | None]:
     """Open the wallet as far as that can be done without asking, or at all if it is wanted."""
     try:
         store.envelope()
@@ -102,12 +101,14 @@ def _opened(place: WalletPlace, store: SqliteWallet, *, wanted: bool) -> Wallet 
         # Without one nobody can open it; an interrupted init has left nothing to check.
         if error.code is not ErrorCode.STORE_MISSING or not store.audit_head()[0]:
             raise
-        return None
-    wallet = find_unlocked(place, store)
+        yield None
+        return
     given = place.passphrase.file is not None or place.passphrase.fd is not None
-    if wallet is None and (given or wanted):
-        wallet, _ = open_locked(place, store, examined=True)
-    return wallet
+    with find_unlocked(place, store) as unlocked:
+        if unlocked is None and (given or wanted):
+            yield open_locked(place, store, examined=True)[0]
+        else:
+            yield unlocked
 
 
 def _report(store: SqliteWallet, wallet: Wallet | None) -> Report:
