@@ -193,10 +193,10 @@ def _write_file(name: str, messages: Iterable[bytes]) -> int:
         UsageError: it holds something else than a log, or cannot be written (usage.file).
     """
     path, data = Path(name), b"".join(messages)
-    beside = path.with_name(f"{path.name}.new")
+    _check_replaceable(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _check_replaceable(path)
-        with beside.open("wb") as target:
+        with beside.open("xb") as target:
             target.write(data)
             target.flush()
             os.fsync(target.fileno())
@@ -219,12 +219,14 @@ def _check_replaceable(path: Path) -> None:
     Raises:
         UsageError: it is something else (usage.file).
     """
-    if not path.exists():
-        return
-    if path.is_file():
+    try:
+        if not path.exists():
+            return
         with path.open("rb") as old:
             start = old.read(len(_EVENT_START))
-        if start in (b"", _EVENT_START):
-            return
+    except OSError as error:
+        raise UsageError(ErrorCode.FILE, f"cannot write {path}: {error.strerror}") from None
+    if path.is_file() and start in (b"", _EVENT_START):
+        return
     what = f"{path} exists and is no log; it is not overwritten"
     raise UsageError(ErrorCode.FILE, what, hint="give the name of a new file to -o")
