@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from keystead.keystores.process import Start, start
@@ -34,16 +34,26 @@ def signer(wallet: LocalWallet, idle: float = 600.0) -> Iterator[int]:
 
 
 def signers(home: Path) -> list[int]:
-    """Return the ids of all signer processes that have the database of a wallet open."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if b"keystead.keystores.process" not in (process / "cmdline").read_bytes():
-                continue
-            opened = [str(one.readlink()) for one in (process / "fd").iterdir()]
-            if any(one.startswith(str(home / "wallet.db")) for one in opened):
-                found.append(int(process.name))
-    return sorted(found)
+    """Return the ids of the signer processes that have the database of a wallet open.
+
+    Nobody but the administrator can look into them, so they are found by their locks.
+    """
+    try:
+        found = (home / "wallet.db").stat()
+    except FileNotFoundError:
+        return []
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    inode = f":{found.st_ino}"
+    holders = {int(line[4]) for line in lines if line[1] == "POSIX" and line[5].endswith(inode)}
+    return sorted(process for process in holders if _is_signer(process))
+
+
+def _is_signer(process: int) -> bool:
+    try:
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"keystead.keystores.process" in command
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:

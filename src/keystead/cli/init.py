@@ -14,6 +14,7 @@ from keystead.cli.wallets import (
 )
 from keystead.errors import ErrorCode, StoreError, UsageError
 from keystead.keystores import envelope as envelopes
+from keystead.keystores.hardening import harden
 from keystead.keystores.vault import LocalVault
 from keystead.owner.wallet import Wallet, begin
 from keystead.ports.wallet import Envelope
@@ -39,6 +40,7 @@ def init(place: WalletPlace, *, kdf: str, json_output: bool) -> None:
 
     An interrupted init is finished by the next.
     """
+    harden()
     store = _store(place)
     try:
         _check_new(store, place)

@@ -154,10 +154,12 @@ def open_locked(
         UsageError: there is none to be had.
     """
     from keystead.keystores.envelope import open_with  # noqa: PLC0415 - only when it is locked
+    from keystead.keystores.hardening import harden  # noqa: PLC0415 - as above
     from keystead.keystores.passphrase import normalized  # noqa: PLC0415 - as above
     from keystead.keystores.vault import LocalVault  # noqa: PLC0415 - as above
     from keystead.owner.unlocking import check_envelope, unlock  # noqa: PLC0415 - as above
 
+    harden()
     passphrase = normalized(read_secret(place.passphrase, "Passphrase of the wallet: "))
     data_key = unlock(store, lambda envelope: open_with(envelope, passphrase), now=now())
     name = store.envelope().wallet

@@ -9,9 +9,7 @@ It also keeps the database of the wallet open, without using it: so no command i
 close it, which would have to bring the log of writes home each time.
 """
 
-import ctypes
 import os
-import resource
 import selectors
 import signal
 import sqlite3
@@ -27,6 +25,7 @@ import msgspec
 
 from keystead.errors import ErrorCode, KeysteadError, KeystoreError
 from keystead.keystores.address import SOCKET, alone, listen
+from keystead.keystores.hardening import harden
 from keystead.keystores.remote import lock
 from keystead.keystores.sealing import KEY_BYTES
 from keystead.keystores.server import Server
@@ -34,7 +33,6 @@ from keystead.keystores.vault import LocalVault
 
 _READY: Final = b"ready"
 _LONGEST_START: Final = 20.0  # seconds
-_NOT_DUMPABLE: Final = 4  # PR_SET_DUMPABLE
 _BUSY_SECONDS: Final = 5.0
 # Environment of the signer process: what a token's module needs, and what measures coverage.
 _PASSED_ON: Final = (
@@ -143,25 +141,21 @@ def _serve(about: Start, data_key: bytearray) -> None:
     home, database = Path(about.home), Path(about.database)
     vault = LocalVault(about.wallet, data_key, Path(about.marks))
     data_key[:] = bytes(len(data_key))
-    with _held(database), closing(listen(home)) as listener, _vanishing(home / SOCKET) as is_there:
-        found = _identity(database)
-        server = Server(
-            vault,
-            listener,
-            about.idle,
-            lost=lambda: not is_there() or _identity(database) != found,
-        )
+    found = _identity(database)
+
+    def is_lost() -> bool:
+        return not is_there() or _identity(database) != found
+
+    with (
+        _held(database),
+        closing(listen(home)) as listener,
+        closing(Server(vault, listener, about.idle, lost=is_lost)) as server,
+        _vanishing(home / SOCKET) as is_there,
+    ):
         signal.signal(signal.SIGTERM, lambda *_: server.lock())
         os.write(1, _READY)
         _detach()
         server.serve()
-
-
-def harden() -> None:
-    """Keep what is in memory from core dumps and from debuggers of other programs."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_NOT_DUMPABLE, 0, 0, 0, 0)
 
 
 def _detach() -> None:

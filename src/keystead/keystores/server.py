@@ -69,26 +69,17 @@ class Server:
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
-        """Serve until it is time to lock; then end all connections."""
-        try:
-            self._serve()
-        finally:
-            for key in list(self._selector.get_map().values()):
-                if key.data is not None:
-                    key.data.connection.close()
-            self._selector.close()
-
-    def _serve(self) -> None:
+        """Serve until it is time to lock."""
         self._listener.settimeout(0)
         self._selector.register(self._listener, selectors.EVENT_READ)
         while not self._must_lock():
             for key, events in self._selector.select(TICK):
+                if self._must_lock():  # it may have slept since
+                    return
                 if key.data is None:
                     self._welcome()
                 else:
                     self._attend(key.data, events)
-                if not self._open:
-                    return
 
     def _must_lock(self) -> bool:
         """Tell whether it was told to, was not used for too long, slept, or has lost its place."""
@@ -98,6 +89,13 @@ class Server:
             or self._drift() - self._drift_before > ASLEEP
             or self._lost()
         )
+
+    def close(self) -> None:
+        """End all connections: whoever waits for the end of it knows then."""
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                key.data.connection.close()
+        self._selector.close()
 
     def lock(self) -> None:
         """Have it end, as soon as it has answered."""

@@ -8,11 +8,9 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -23,7 +21,8 @@ from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.keystores import process as starting
 from keystead.keystores import protocol, remote, server
 from keystead.keystores.address import SOCKET, connect, listen
-from keystead.keystores.process import Start, harden, start
+from keystead.keystores.hardening import harden
+from keystead.keystores.process import Start, start
 from keystead.keystores.remote import RemoteVault, find_vault, lock
 from keystead.keystores.server import MOST_PEERS, Server
 from keystead.keystores.vault import LocalVault
@@ -34,6 +33,7 @@ from keystead.ports.keys import SECRET, KeySource, Mark, Plain, Sealed
 from keystead.stores.wallet import SqliteWallet
 from keystead.suites import Suite
 from support.canary import leaks
+from support.children import ended, spawn
 from support.signers import eventually, is_running, signer, signers, start_signer
 from support.wallets import DATA_KEY, WALLET, LocalWallet, make_wallet
 
@@ -161,12 +161,19 @@ def test_nothing_secret_is_in_sight(wallet: LocalWallet) -> None:
     """Arguments, environment and files of the process tell no key, and it dumps no core."""
     with signer(wallet) as process:
         proc = Path(f"/proc/{process}")
-        seen = [(proc / name).read_bytes() for name in ("cmdline", "environ")]
+        seen = [(proc / "cmdline").read_bytes()]
         assert b"keystead.keystores.process" in seen[0]
         assert leaks({"data key": DATA_KEY}, folders=[wallet.folder], outputs=seen) == []
         limits = (proc / "limits").read_text()
         (core,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
         assert core.split()[4:6] == ["0", "0"]
+        if os.getuid() != 0:
+            with pytest.raises(PermissionError):
+                (proc / "environ").read_bytes()
+            return
+        # The administrator can look further.
+        environment = (proc / "environ").read_bytes()
+        assert leaks({"data key": DATA_KEY}, outputs=[environment]) == []
         opened = {str(one.readlink()) for one in (proc / "fd").iterdir()}
         assert not [one for one in opened if one.startswith(("pipe:", "/dev/pts"))]
         assert (proc / "cwd").readlink() == Path("/")
@@ -296,10 +303,9 @@ def test_another_process_takes_the_place(wallet: LocalWallet) -> None:
 
 def test_many_starts_at_once(wallet: LocalWallet) -> None:
     """However many start at the same time, one process is left, and it answers."""
-    with ThreadPoolExecutor(4) as pool:
-        replaced = list(pool.map(lambda _: start_signer(wallet), range(4)))
+    children = [spawn(lambda: start_signer(wallet)) for _ in range(4)]
     try:
-        assert sorted(replaced) == [False, True, True, True]
+        assert [ended(child) for child in children] == [0, 0, 0, 0]
         assert eventually(lambda: len(signers(wallet.home)) == 1)
         assert _answers(wallet)
     finally:
@@ -392,11 +398,10 @@ def test_large_requests_and_answers_arrive(wallet: LocalWallet) -> None:
 def test_more_commands_than_it_serves(wallet: LocalWallet) -> None:
     """One connection too many is closed, and there is room again when others end."""
     with signer(wallet):
-        held = [_raw(wallet) for _ in range(MOST_PEERS)]
-        protocol.send(held[-1], protocol.Hello())
-        assert protocol.receive(held[-1]) is not None
-        with _raw(wallet) as more:
-            assert more.recv(1) == b""
+        held = [_raw(wallet) for _ in range(MOST_PEERS + 1)]
+        assert held[-1].recv(1) == b""
+        protocol.send(held[-10], protocol.Hello())
+        assert protocol.receive(held[-10]) is not None
         for one in held:
             one.close()
         assert _answers(wallet)
@@ -491,11 +496,10 @@ def test_what_is_no_signer_process(wallet: LocalWallet) -> None:
                 connection.recv(100)
                 connection.sendall(b"\0\0\0\5HTTP/")
 
-        thread = threading.Thread(target=answer)
-        thread.start()
+        child = spawn(answer)
         with pytest.raises(KeystoreError) as caught:
             find_vault(wallet.home, WALLET)
-        thread.join()
+        assert ended(child) == 0
     assert caught.value.code is ErrorCode.SIGNER_PROCESS
 
 
@@ -567,63 +571,70 @@ def test_what_is_no_start(wallet: LocalWallet, given: bytes) -> None:
     assert not signers(wallet.home)
 
 
-class _Machine:
-    """What a server in this process is told of the machine."""
-
-    slept = 0.0
-    lost = False
-
-
 @contextmanager
-def _served(wallet: LocalWallet, machine: _Machine) -> Iterator[threading.Thread]:
-    """Serve in a thread of this process."""
-    vault = LocalVault(WALLET, DATA_KEY, wallet.folder / "state")
-    with listen(wallet.home) as listener:
+def _served(wallet: LocalWallet) -> Iterator[int]:
+    """Serve in a copy of this process; files tell it that the machine slept, or the loss."""
+
+    def told(name: str) -> bool:
+        return (wallet.folder / name).exists()
+
+    def serve() -> None:
+        vault = LocalVault(WALLET, DATA_KEY, wallet.folder / "state")
         serving = Server(
-            vault, listener, 60.0, lost=lambda: machine.lost, drift=lambda: machine.slept
+            vault,
+            listener,
+            60.0,
+            lost=lambda: told("lost"),
+            drift=lambda: 10.0 * told("slept") + told("drifted"),
         )
-        thread = threading.Thread(target=serving.serve)
-        thread.start()
-        try:
-            yield thread
-        finally:
-            serving.lock()
-            thread.join()
+        serving.serve()
+        serving.close()
+
+    with listen(wallet.home) as listener:
+        child = spawn(serve)
+    try:
+        yield child
+    finally:
+        assert lock(wallet.home) or told("lost") or told("slept")
+        assert ended(child) == 0
 
 
 @pytest.mark.parametrize("what", ["slept", "lost"])
 def test_it_locks_when_the_machine_sleeps(wallet: LocalWallet, what: str) -> None:
-    """After a suspension, or a loss of the wallet, it ends before it answers anything."""
-    machine = _Machine()
-    with _served(wallet, machine) as thread:
-        vault = _vault(wallet)
-        assert vault.tag("a", "b")
-        machine.slept += 1.0  # clocks may differ a little
-        assert vault.tag("a", "b")
-        setattr(machine, what, 10.0)
-        thread.join(5)
-        assert not thread.is_alive()
-        vault.close()
+    """After a suspension, or a loss of the wallet, it ends."""
+    with _served(wallet) as process:
+        assert _answers(wallet)
+        (wallet.folder / "drifted").touch()  # clocks may differ a little
+        assert _answers(wallet)
+        (wallet.folder / what).touch()
+        assert eventually(lambda: not is_running(process))
 
 
 def test_requests_that_waited_for_the_machine_to_wake(wallet: LocalWallet) -> None:
     """What was asked before the machine slept is not answered after it woke."""
-    machine = _Machine()
-    with _served(wallet, machine) as thread, _raw(wallet) as connection:
-        machine.slept = 100.0
-        connection.sendall(protocol.frame(protocol.Tag("a", "b")))
-        thread.join(5)
-        assert not thread.is_alive()
+    with _served(wallet) as process, _raw(wallet) as connection:
+        protocol.send(connection, protocol.Hello())
+        assert protocol.receive(connection)
+        os.kill(process, signal.SIGSTOP)
+        protocol.send(connection, protocol.Tag("a", "b"))
+        (wallet.folder / "slept").touch()
+        os.kill(process, signal.SIGCONT)
+        assert protocol.receive(connection) is None
 
 
 def test_other_users_are_not_served(wallet: LocalWallet, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of another user is closed before anything is read from it."""
-    with _served(wallet, _Machine()):
-        connection = _raw(wallet)
+    with listen(wallet.home) as listener:
         monkeypatch.setattr(server, "peer", lambda _: (1, os.getuid() + 1))
+        vault = LocalVault(WALLET, DATA_KEY, wallet.folder / "state")
+        child = spawn(Server(vault, listener, 60.0, lost=lambda: False).serve)
         with _raw(wallet) as refused:
-            assert refused.recv(1) == b""
-        connection.close()
+            protocol.send(refused, protocol.Lock())
+            with suppress(ConnectionResetError):
+                assert refused.recv(1) == b""
+        assert is_running(child)
+        os.kill(child, signal.SIGKILL)
+        assert ended(child) == -signal.SIGKILL
 
 
 def test_a_process_of_another_user_is_not_believed(
