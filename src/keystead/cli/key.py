@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 # Code of a seed -> suite of its key.
 _SEEDS: Final = {"A": Suite.ED25519, "J": Suite.SECP256K1, "Q": Suite.SECP256R1}
 _KEPT_COPIES: Final = (
-    "Backups of the wallet, copies on other machines and seeds on paper are not reached: whoever "
-    "has one can still derive what was in it."
+    "backups of the wallet, copies on other machines and seeds on paper are not reached: whoever "
+    "has one can still derive what was in it"
 )
 
 
@@ -140,7 +140,7 @@ def impact(place: WalletPlace, name: str, *, json_output: bool) -> None:
 Examples:
   keystead key compromise master.0 --reason "the paper was stolen"
                                                  shows what it means, and asks
-  keystead key compromise master.0 --since 3 --yes
+  keystead key compromise master.0 --yes         for scripts
 
 \b
 The mark stays for good. Rotate next: the rotation puts other keys in force, and publishes notices
@@ -185,7 +185,7 @@ def compromise(
         told = {"marked": [one.id for one in marked], "next_steps": steps, "impact": value}
         click.echo(as_json(told))
         return
-    click.echo(f"marked as compromised: {len(marked)} keys")
+    click.echo(f"{report.counted(len(marked), 'key')} marked as compromised")
     for step in steps:
         click.echo(f"next: {step}")
 
@@ -236,14 +236,15 @@ Backups, copies on other machines and seeds on paper are not reached.""",
 @wallet_options
 def shred(place: WalletPlace, name: str, *, reason: str, yes: bool, json_output: bool) -> None:
     """Erase the private half of a key for good."""
-    from keystead.owner.life import find_key  # noqa: PLC0415 - for --help
+    from keystead.cli import key_report as report  # noqa: PLC0415 - for --help
+    from keystead.owner.life import find_key  # noqa: PLC0415 - as above
     from keystead.owner.shredding import doomed  # noqa: PLC0415 - as above
     from keystead.owner.shredding import shred as erase  # noqa: PLC0415 - as above
 
     with open_wallet(place) as wallet:
         found = find_key(wallet, name)
         lost = doomed(wallet, found)
-        click.echo(f"This erases {len(lost)} keys for good:", err=True)
+        click.echo(f"this erases {report.counted(len(lost), 'key')} for good:", err=True)
         for one in lost:
             click.echo(f"  {one.id}  {one.state}", err=True)
         click.echo(_KEPT_COPIES, err=True)
@@ -263,8 +264,8 @@ def shred(place: WalletPlace, name: str, *, reason: str, yes: bool, json_output:
     "import",
     epilog="""\b
 Examples:
-  keystead key import --public DEwXEHmDIYEt-NUv_9PRv0Po6YDOiUYiMQ8UEFtVoZvE --seed-fd 3 3< FILE
-  keystead key import --public DEwXEHmDIYEt-NUv_9PRv0Po6YDOiUYiMQ8UEFtVoZvE --label cold
+  keystead key import --public DGnE1jSF2Yk0dobWJhRNm_no6JEbraoHXmNbYOAVvVcO --seed-fd 3 3< FILE
+  keystead key import --public DGnE1jSF2Yk0dobWJhRNm_no6JEbraoHXmNbYOAVvVcO --label cold
                                                  asks for the seed
 
 \b

@@ -72,6 +72,11 @@ def listed_value(one: Listed) -> dict[str, Any]:
     }
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def listed_line(one: Listed) -> str:
     """Return a key of the list as a line; what people called it comes last."""
     called = one.name or one.key.label
@@ -181,7 +186,7 @@ def impact_lines(value: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {value['meaning']}"
     for what in ("derived", "wrapped"):
         if value[what]:
-            yield f"  {len(value[what])} keys are {what} with it"
+            yield f"  {counted(len(value[what]), 'key')} {what} with it"
             yield from (f"    {one}" for one in value[what][:_LISTED])
             if len(value[what]) > _LISTED:
                 yield "    ... (all of them: --json)"
@@ -189,7 +194,7 @@ def impact_lines(value: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {printable(one['name'] or one['aid'])}: {printable(one['meaning'])}"
     signed = value["events"]
     if signed:
-        yield f"  {len(signed)} events were signed with it since it may have been exposed"
+        yield f"  {counted(len(signed), 'event')} signed with it since it may have been exposed"
         for one in signed[-_LISTED:]:
             yield f"    {one['type']} {one['sn']} {one['said']} of {one['aid']}"
     if not (value["derived"] or value["wrapped"] or value["identifiers"]):

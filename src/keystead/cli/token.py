@@ -108,7 +108,7 @@ def list_tokens(place: WalletPlace, *, json_output: bool) -> None:
         click.echo("there are no tokens; make one known with: keystead token add NAME")
     for one in () if json_output else values:
         click.echo(f"{printable(one['name'])}: {_standing(one)}")
-        click.echo(f"  {one['keys']} keys in use; {printable(one['label'])} at {one['module']}")
+        click.echo(f"  keys in use: {one['keys']}; {printable(one['label'])} at {one['module']}")
 
 
 @token.command(
