@@ -12,6 +12,8 @@ from typing import Final
 from keystead.errors import ErrorCode, KeystoreError
 
 SOCKET: Final = "signer.sock"
+# What tells who is at the other end, and reaches sockets in deep folders, only Linux has.
+AVAILABLE: Final = hasattr(socket, "SO_PEERCRED") and hasattr(os, "O_PATH")
 # The kernel takes paths of 107 bytes. The folder may have a longer one, so it is named through a
 # descriptor.
 _NEAR: Final = "/proc/self/fd/{}/{}"
@@ -26,6 +28,8 @@ def connect(home: Path) -> socket.socket | None:
         KeystoreError: another user's process listens, or it cannot be reached
             (keystore.signer_process).
     """
+    if not AVAILABLE:
+        return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _near(home, SOCKET, connection.connect)

@@ -24,7 +24,7 @@ from urllib.parse import quote
 import msgspec
 
 from keystead.errors import ErrorCode, KeysteadError, KeystoreError
-from keystead.keystores.address import SOCKET, alone, listen
+from keystead.keystores.address import AVAILABLE, SOCKET, alone, listen
 from keystead.keystores.hardening import harden
 from keystead.keystores.remote import lock
 from keystead.keystores.sealing import KEY_BYTES
@@ -72,6 +72,8 @@ def start(about: Start, data_key: bytearray) -> bool:
     Raises:
         KeystoreError: it did not start (keystore.signer_process).
     """
+    if not AVAILABLE:
+        raise KeystoreError(ErrorCode.SIGNER_PROCESS, "only Linux has what a signer process needs")
     command = [sys.executable, "-I", "-m", "keystead.keystores.process"]
     home = Path(about.home)
     try:

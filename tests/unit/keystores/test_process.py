@@ -18,8 +18,8 @@ import pytest
 
 from keystead.cesr.keys import Aid
 from keystead.errors import ErrorCode, KeystoreError, StoreError
+from keystead.keystores import address, protocol, remote, server
 from keystead.keystores import process as starting
-from keystead.keystores import protocol, remote, server
 from keystead.keystores.address import SOCKET, connect, listen
 from keystead.keystores.hardening import harden
 from keystead.keystores.process import Start, start
@@ -275,6 +275,18 @@ def test_the_socket_is_private(wallet: LocalWallet) -> None:
             ]
     finally:
         os.umask(before)
+
+
+def test_where_there_are_none(wallet: LocalWallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On other systems the wallet is always locked, and unlock says why."""
+    with signer(wallet):
+        monkeypatch.setattr(address, "AVAILABLE", False)
+        assert find_vault(wallet.home, WALLET) is None
+        monkeypatch.setattr(starting, "AVAILABLE", False)
+        with pytest.raises(KeystoreError) as caught:
+            start_signer(wallet)
+        assert caught.value.code is ErrorCode.SIGNER_PROCESS
+        monkeypatch.undo()
 
 
 def test_a_long_path(tmp_path: Path) -> None:
@@ -642,9 +654,6 @@ def test_a_process_of_another_user_is_not_believed(
     wallet: LocalWallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records are not shown to a process that another user has put there."""
-    monkeypatch.setattr(remote, "connect", connect)
-    from keystead.keystores import address  # noqa: PLC0415 - only this test looks inside
-
     with listen(wallet.home):
         monkeypatch.setattr(address, "peer", lambda _: (1, os.getuid() + 1))
         with pytest.raises(KeystoreError) as caught:
