@@ -25,7 +25,7 @@ from keystead.suites import Suite
 
 _CONTEXT: Final = b"keystead 1 "
 _WIDE: Final = 48  # bytes from which a private key of an ECDSA curve is reduced, without bias
-MOST_STEPS: Final = 1_000_000  # of a ratchet; one takes 3 µs
+MOST_STEPS: Final = 1_000_000  # of a ratchet; one takes 5 µs
 
 
 def derive(key: bytes | bytearray, purpose: str, length: int = 32) -> bytes:
