@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from importlib.metadata import version
 
 import click
 
@@ -72,7 +71,7 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not valid or duplicitous,
 4 waiting for others, 5 peer unreachable.""",
 )
-@click.version_option(version("keystead"), prog_name="keystead")
+@click.version_option(package_name="keystead", prog_name="keystead")
 def keystead() -> None:
     """Keys and identifiers that nobody can take away.
 
