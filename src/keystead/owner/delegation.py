@@ -4,7 +4,7 @@ The delegate signs its event and waits; the delegator anchors the event in its o
 that log back. Neither event is in force before the delegate has taken the answer in.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -13,7 +13,6 @@ from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import Group
 from keystead.cesr.keys import Aid
 from keystead.cesr.writing import write_frame
-from keystead.custody.states import State
 from keystead.errors import ErrorCode, KeystoreError, StoreError, UsageError, VerificationError
 from keystead.keri.delegation import seal_of
 from keystead.keri.escrow import Missing, Want
@@ -22,22 +21,19 @@ from keystead.keri.events import (
     AnyKeyEvent,
     DelegatedInception,
     DelegatedRotation,
-    EstablishmentEvent,
 )
-from keystead.keri.keystate import AcceptedEvent, KeyState
+from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.verdicts import Accepted, Duplicate, Duplicitous, Pending, Rejected, Source
 from keystead.node.ingest import Result
 from keystead.node.replay import replay_approved
-from keystead.owner import plans
-from keystead.owner.events import current_keys, put_exposed, put_outgoing, put_retired
+from keystead.owner.events import put_in_force
 from keystead.owner.identifiers import anchor, rotate
 from keystead.owner.intake import take_in
-from keystead.owner.keys import put_moved
 from keystead.owner.notices import publish_notices
-from keystead.owner.plans import Change, Place, Plan
+from keystead.owner.plans import Change
 from keystead.owner.records import Note
 from keystead.owner.settlement import parse
-from keystead.owner.wallet import IDENTIFIER, IdentifierRecord, Wallet
+from keystead.owner.wallet import IdentifierRecord, Wallet
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -222,7 +218,7 @@ def complete(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> AcceptedEven
             what = f"the answer does not approve event {event.sn:x} of {record.name}"
             hint = "have the delegator approve the latest request, and give its answer"
             raise VerificationError(ErrorCode.DELEGATION, what, hint=hint)
-        _put_in_force(wallet, record, accepted, prior)
+        put_in_force(wallet, record, accepted, prior, Note("approved", evidence=event.said))
         publish_notices(wallet, record.aid)
     return accepted
 
@@ -289,45 +285,3 @@ def _check_missing(missing: Iterable[Missing], delegator: IdentifierRecord) -> N
             what = f"the request asks another identifier for approval: {one.aid}"
             hint = "approve it with that identifier, if it is yours: --as NAME"
             raise VerificationError(ErrorCode.DELEGATION, what, hint=hint)
-
-
-def _put_in_force(
-    wallet: Wallet, record: IdentifierRecord, accepted: AcceptedEvent, prior: KeyState | None
-) -> None:
-    event = accepted.event
-    note = Note("approved", evidence=event.said)
-    done = msgspec.structs.replace(record, pending="", pending_signatures=())
-    batch = wallet.batch()
-    plan = _plan_of(wallet, record, event, prior)
-    if prior is None:
-        for key in current_keys(wallet, accepted.state):
-            if key.state is State.PRE_ACTIVE:  # it may be marked as compromised meanwhile
-                put_moved(wallet, batch, key, State.ACTIVE, note)
-    else:
-        put_exposed(wallet, batch, prior, plan, note)
-    batch.put(IDENTIFIER, record.aid, done, note, tag=record.name)
-    put_outgoing(wallet, batch, event, note)
-    batch.write()
-    if plan.is_last:
-        put_retired(wallet, plan, note)
-
-
-def _plan_of(
-    wallet: Wallet, record: IdentifierRecord, event: AnyKeyEvent, prior: KeyState | None
-) -> Plan:
-    """Return what an event that waited does; its keys were written down when it was signed."""
-    assert isinstance(event, EstablishmentEvent)  # noqa: S101 - no other event waits
-    exposed: Sequence[Place] = () if prior is None else plans.expose(wallet, prior)[0]
-    places = {key.text: place for place, key in enumerate(event.signing_keys)}
-    return Plan(
-        event,
-        tuple(
-            Place(one.key, places[one.key.public_key], one.ondex)
-            for one in exposed
-            if one.key.public_key in places
-        ),
-        (),
-        tuple(event.next_key_digests),
-        record.lines,
-        record.slots,
-    )

@@ -17,7 +17,7 @@ from keystead.custody.states import State
 from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.keri import build
 from keystead.keri.attachments import Claims, SignedEvent
-from keystead.keri.events import AnyKeyEvent
+from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.thresholds import Threshold
 from keystead.keri.verdicts import Duplicitous, Rejected, Source
@@ -31,7 +31,7 @@ from keystead.owner.keys import (
     record_of,
     reserve_record,
 )
-from keystead.owner.plans import Place, Plan
+from keystead.owner.plans import Place, Plan, expose
 from keystead.owner.records import Batch, Note
 from keystead.owner.wallet import (
     IDENTIFIER,
@@ -165,6 +165,60 @@ def put_retired(wallet: Wallet, plan: Plan, note: Note) -> None:
         if key is not None and key.state is not State.COMPROMISED:
             put_moved(wallet, batch, key, State.DEACTIVATED, note)
     batch.write()
+
+
+def put_in_force(
+    wallet: Wallet,
+    record: IdentifierRecord,
+    accepted: AcceptedEvent,
+    prior: KeyState | None,
+    note: Note,
+) -> None:
+    """Write that an event that waited for the delegator is on the log now.
+
+    Args:
+        wallet: whose.
+        record: the identifier, with the event that waited.
+        accepted: that event.
+        prior: where the log stood before it.
+        note: why.
+    """
+    event = accepted.event
+    done = msgspec.structs.replace(record, pending="", pending_signatures=())
+    batch = wallet.batch()
+    plan = _plan_of(wallet, record, event, prior)
+    if prior is None:
+        for key in current_keys(wallet, accepted.state):
+            if key.state is State.PRE_ACTIVE:  # it may be marked as compromised meanwhile
+                put_moved(wallet, batch, key, State.ACTIVE, note)
+    else:
+        put_exposed(wallet, batch, prior, plan, note)
+    batch.put(IDENTIFIER, record.aid, done, note, tag=record.name)
+    put_outgoing(wallet, batch, event, note)
+    batch.write()
+    if plan.is_last:
+        put_retired(wallet, plan, note)
+
+
+def _plan_of(
+    wallet: Wallet, record: IdentifierRecord, event: AnyKeyEvent, prior: KeyState | None
+) -> Plan:
+    """Return what an event that waited does; its keys were written down when it was signed."""
+    assert isinstance(event, EstablishmentEvent)  # noqa: S101 - no other event waits
+    exposed: Sequence[Place] = () if prior is None else expose(wallet, prior)[0]
+    places = {key.text: place for place, key in enumerate(event.signing_keys)}
+    return Plan(
+        event,
+        tuple(
+            Place(one.key, places[one.key.public_key], one.ondex)
+            for one in exposed
+            if one.key.public_key in places
+        ),
+        (),
+        tuple(event.next_key_digests),
+        record.lines,
+        record.slots,
+    )
 
 
 def put_outgoing(wallet: Wallet, batch: Batch, event: AnyKeyEvent, note: Note) -> None:

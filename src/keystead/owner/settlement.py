@@ -20,7 +20,7 @@ from keystead.keri.verdicts import Source
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node.replay import replay
 from keystead.owner import plans
-from keystead.owner.events import accept, carry_out, head_of, put_interaction
+from keystead.owner.events import accept, carry_out, head_of, put_in_force, put_interaction
 from keystead.owner.intake import take_in
 from keystead.owner.notices import publish_notices
 from keystead.owner.records import Note
@@ -145,33 +145,28 @@ def reconcile(
         accept_duplicity: use the wallet although nobody knows whether it is the newest copy.
 
     Raises:
-        KeystoreError: it waits for its delegator (keystore.state); the published log is another
-            branch, ends before what was signed on this machine, or was not given
-            (keystore.behind); or it has keys that this wallet cannot derive (keystore.gone).
+        KeystoreError: the published log is another branch, ends before what was signed on this
+            machine, or was not given (keystore.behind); or it has keys that this wallet cannot
+            derive (keystore.gone).
         StoreError: its log is not here (store.corrupt).
     """
     record = wallet.identifier(name)
-    if not record.pending:
-        _state(wallet, record)
+    _end(wallet, record)
     if not accept_duplicity:
         _check_published(record, published)
     adopted = 0
     for event in published.events(record.aid):
         adopted += _adopt(wallet, record.aid, event, published)
     record = wallet.identifier(record.aid)
+    end = _end(wallet, record)
     (mark,) = wallet.vault.marks([record.aid])
-    if record.pending:
-        what = f"{record.name} waits for its delegator, so there is nothing to compare"
-        hint = f"take its answer in with: keystead delegation complete {record.name} FILE"
-        raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
-    state = _state(wallet, record)
-    if mark is not None and mark.sn > state.sn + 1 and not accept_duplicity:
+    if mark is not None and mark.sn > end.sn + 1 and not accept_duplicity:
         what = f"the log that was given ends before event {mark.sn:x}, which was signed here"
         raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid, sn=mark.sn)
     _note_reconciled(wallet, record, accept_duplicity=accept_duplicity)
-    _set_mark(wallet, state, mark)
+    _set_mark(wallet, end, mark)
     finished = settle(wallet, record)
-    return Settled(record.name, record.aid, _state(wallet, record).sn, finished, adopted)
+    return Settled(record.name, record.aid, _end(wallet, record).sn, finished, adopted)
 
 
 def unreconciled(wallet: Wallet) -> Iterable[IdentifierRecord]:
@@ -245,16 +240,19 @@ def _adopt(wallet: Wallet, aid: Aid, published: AcceptedEvent, logs: EventStore)
         if event.sn <= last:
             own = wallet.events.event(aid, event.sn)
             if own is None or own.event.said != event.said:
-                what = f"event {event.sn:x} was published in another version than is here"
-                hint = "two copies of the wallet were used: keep the other, and abandon this one"
-                raise KeystoreError(ErrorCode.BEHIND, what, hint=hint)
-            return 0
-        if state is None or record.pending:
+                raise _forked(event)
             return 0
         note = Note("reconcile", "from the published log", event.said)
         signatures = published.proofs.signatures
-        if isinstance(event, EstablishmentEvent):
-            _take_delegators(wallet, state, logs)
+        if event.delegated:
+            _take_delegators(wallet, published.state, logs)
+        if record.pending:
+            if parse(record.pending.encode()).said != event.said:
+                raise _forked(event)
+            put_in_force(wallet, record, accept(wallet, event, signatures), state, note)
+        elif state is None:
+            raise StoreError(ErrorCode.STORE_CORRUPT, f"the log of {record.name} is not here")
+        elif isinstance(event, EstablishmentEvent):
             plan = plans.retrace(wallet, record, state, event)
             carry_out(wallet, record, state, plan, note, head_of(wallet), signatures=signatures)
         else:
@@ -262,8 +260,14 @@ def _adopt(wallet: Wallet, aid: Aid, published: AcceptedEvent, logs: EventStore)
     return 1
 
 
+def _forked(event: AnyKeyEvent) -> KeystoreError:
+    what = f"event {event.sn:x} was published in another version than is here"
+    hint = "two copies of the wallet were used: keep the other, and abandon this one"
+    return KeystoreError(ErrorCode.BEHIND, what, hint=hint)
+
+
 def _take_delegators(wallet: Wallet, state: KeyState, logs: EventStore) -> None:
-    """Take over the log of the delegator, in which the approval of the next event is."""
+    """Take over the logs of the delegators above, in which approvals are."""
     delegator = state.establishment.delegator
     if delegator is None or wallet.records.sealed(IDENTIFIER, delegator) is not None:
         return
@@ -291,14 +295,21 @@ def _note_reconciled(wallet: Wallet, record: IdentifierRecord, *, accept_duplici
         batch.write()
 
 
-def _set_mark(wallet: Wallet, state: KeyState, mark: Mark | None) -> None:
-    """Make the end of a log its mark on this machine, or the event that is still to be finished."""
-    count, head = wallet.store.audit_head()
-    last = wallet.events.event(state.aid, state.sn)
+def _end(wallet: Wallet, record: IdentifierRecord) -> AnyKeyEvent:
+    """Return the last event that was signed: one that waits for the delegator, or of the log."""
+    if record.pending:
+        return parse(record.pending.encode())
+    last = wallet.events.event(record.aid, _state(wallet, record).sn)
     assert last is not None  # noqa: S101 - the state is that behind it
-    after = Mark(state.aid, state.sn, state.said, last.event.raw, count, head)
-    unfinished = mark is not None and mark.sn == state.sn + 1
-    if mark is not None and unfinished and parse(mark.raw).prior_said == state.said:
+    return last.event
+
+
+def _set_mark(wallet: Wallet, end: AnyKeyEvent, mark: Mark | None) -> None:
+    """Make the last event the mark on this machine, or one behind it that is to be finished."""
+    count, head = wallet.store.audit_head()
+    after = Mark(end.aid, end.sn, end.said, end.raw, count, head)
+    unfinished = mark is not None and mark.sn == end.sn + 1
+    if mark is not None and unfinished and parse(mark.raw).prior_said == end.said:
         after = msgspec.structs.replace(mark, audit_count=count, audit_head=head)
     if not wallet.vault.known_here():
         wallet.vault.adopt()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -15,6 +16,7 @@ from keystead.custody.states import State
 from keystead.errors import ErrorCode, KeysteadError
 from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.seals import DigestSeal
+from keystead.owner import delegation
 from keystead.owner import identifiers as ids
 from keystead.owner.plans import Change, Creation
 from keystead.owner.settlement import Settled, reconcile, settle, unreconciled
@@ -23,6 +25,7 @@ from keystead.stores.memory import MemoryStore
 from keystead.suites import Suite
 from support.wallets import (
     LocalWallet,
+    Power,
     copy,
     crash_before_keeping,
     judged,
@@ -331,6 +334,100 @@ def test_reserve_keys_are_adopted_as_such(tmp_path: Path) -> None:
     assert made[0] is not None
     assert made[1] is not None
     assert made[0].event.raw == made[1].event.raw
+
+
+def approved(boss: LocalWallet, wallet: LocalWallet, name: str) -> AcceptedEvent:
+    """Have the boss approve what waits, and take the answer in."""
+    asked = list(delegation.request(wallet, name))
+    found = delegation.approve(boss, "boss", asked)
+    return delegation.complete(wallet, name, delegation.answer(boss, "boss", found))
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_delegate_is_reconciled_with_the_approvals(tmp_path: Path, waiting: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Events that the delegator approved elsewhere come into force here, with their approval."""
+    boss = make_wallet(tmp_path / "boss")
+    delegator = ids.create(boss, "boss", Creation()).aid
+    wallet = make_wallet(tmp_path / "here")
+    ids.create(wallet, "site", Creation(delegator=delegator))
+    old = copy(wallet, tmp_path / "there") if waiting else None
+    approved(boss, wallet, "site")
+    there = copy(wallet, tmp_path / "there") if old is None else old
+    for change in (Change(next_keys=2), Change(suite=Suite.SECP256R1)):
+        assert ids.rotate(wallet, "site", change) is None
+        approved(boss, wallet, "site")
+        ids.anchor(wallet, "site", [SEAL])
+    told = reconcile(there, "site", published(wallet, "site"))
+    assert (told.sn, told.adopted) == (4, 5 if waiting else 4)
+    assert not there.identifier("site").pending
+    for one in (wallet, there):
+        assert ids.rotate(one, "site", Change()) is None
+    assert there.identifier("site").pending == wallet.identifier("site").pending
+    approved(boss, there, "site")
+    ids.anchor(there, "site", [SEAL])
+    judged(there, "site")
+    keys = log(there, "site")[-1].state.establishment.signing_keys
+    assert {key.suite for key in keys} == {Suite.SECP256R1}
+
+
+def test_what_waits_in_a_copy_can_still_be_approved(tmp_path: Path) -> None:
+    """After the comparison the copy takes the answer in, as the first wallet would."""
+    boss = make_wallet(tmp_path / "boss")
+    delegator = ids.create(boss, "boss", Creation()).aid
+    wallet = make_wallet(tmp_path / "here")
+    ids.create(wallet, "site", Creation(delegator=delegator))
+    approved(boss, wallet, "site")
+    ids.rotate(wallet, "site", Change())
+    there = copy(wallet, tmp_path / "there")
+    with pytest.raises(KeysteadError) as caught:
+        approved(boss, there, "site")
+    assert caught.value.code is ErrorCode.BEHIND
+    assert reconcile(there, "site", published(wallet, "site")).sn == 1
+    assert approved(boss, there, "site").event.sn == 1
+    ids.anchor(there, "site", [SEAL])
+    judged(there, "site")
+
+
+def test_another_approved_event_than_the_one_that_waits_is_told(tmp_path: Path) -> None:
+    """Two copies asked for different rotations: only one of them can go on."""
+    boss = make_wallet(tmp_path / "boss")
+    delegator = ids.create(boss, "boss", Creation()).aid
+    wallet = make_wallet(tmp_path / "here")
+    ids.create(wallet, "site", Creation(delegator=delegator))
+    approved(boss, wallet, "site")
+    there = copy(wallet, tmp_path / "there")
+    reconcile(there, "site", published(wallet, "site"))
+    ids.rotate(there, "site", Change(next_keys=2))
+    ids.rotate(wallet, "site", Change())
+    approved(boss, wallet, "site")
+    with pytest.raises(KeysteadError, match="another version"):
+        reconcile(there, "site", published(wallet, "site"))
+
+
+def test_an_interrupted_request_is_finished(tmp_path: Path) -> None:
+    """A delegated rotation that was signed before a crash waits for its delegator then."""
+    boss = make_wallet(tmp_path / "boss")
+    delegator = ids.create(boss, "boss", Creation()).aid
+    wallet = make_wallet(tmp_path / "here")
+    ids.create(wallet, "site", Creation(delegator=delegator))
+    approved(boss, wallet, "site")
+    real = wallet.local.sign_event
+
+    def sign_and_die(*args: object, **options: object) -> list[bytes]:
+        real(*args, **options)  # type: ignore[arg-type] # as they came
+        raise Power
+
+    with patch.object(wallet.local, "sign_event", sign_and_die), pytest.raises(Power):
+        ids.rotate(wallet, "site", Change(next_keys=3))
+    wallet = reopen(wallet)
+    (mark,) = wallet.vault.marks([wallet.identifier("site").aid])
+    assert mark is not None
+    with pytest.raises(KeysteadError, match="waits for its delegator"):
+        ids.anchor(wallet, "site", [SEAL])
+    assert wallet.identifier("site").pending.encode() == mark.raw
+    assert approved(boss, wallet, "site").event.raw == mark.raw
+    ids.anchor(wallet, "site", [SEAL])
+    judged(wallet, "site")
 
 
 def _act(wallet: LocalWallet, name: str, choice: int) -> None:
