@@ -192,6 +192,8 @@ def _uri(
         derived = DerivedUri(subject.epoch, subject.number, _PURPOSE, line.slot, establishment)
         return format_uri(derived), root
     token = find_token(wallet, line.token)
-    label = f"keystead {wallet.vault.wallet} {subject.epoch}/{subject.number}/{line.slot}/{establishment}"
+    place = f"{subject.epoch}/{subject.number}/{line.slot}/{establishment}"
+    # With the suite: what a request that was cut off left in the token must not be in the way.
+    label = f"keystead {wallet.vault.wallet} {place} {Suite[line.suite].value}"
     uri = TokenUri(token.module, token.label, label, token.serial)
     return format_uri(uri), f"pin.{line.token}"

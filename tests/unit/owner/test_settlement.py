@@ -2,27 +2,31 @@
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from unittest.mock import patch
 
+import pkcs11
 import pytest
 
-from keystead.cesr.keys import Aid, digest
+from keystead.cesr.keys import Aid, Digest, digest
 from keystead.custody.states import State
 from keystead.errors import ErrorCode, KeysteadError
 from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.seals import DigestSeal
-from keystead.owner import delegation
+from keystead.keri.thresholds import Field
+from keystead.owner import delegation, tokens
 from keystead.owner import identifiers as ids
 from keystead.owner.plans import Change, Creation
 from keystead.owner.settlement import Settled, reconcile, settle, unreconciled
+from keystead.owner.wallet import TokenRecord
 from keystead.ports.events import EventStore
 from keystead.stores.memory import MemoryStore
 from keystead.suites import Suite
+from support.softhsm import PIN, softhsm
 from support.wallets import (
     LocalWallet,
     Power,
@@ -116,6 +120,48 @@ def test_an_interrupted_rotation_is_finished_before_another_event(
         ids.rotate(wallet, "alice", Change())
         ids.rotate(wallet, "alice", Change())
     assert {wallet.key(one).state for one in kept if wallet.key(one)} <= {State.RESERVE}  # type: ignore[union-attr] # as asked
+    judged(wallet, "alice")
+
+
+@pytest.fixture(name="office")
+def _office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenRecord]:
+    """Give a token."""
+    hsm = softhsm(tmp_path / "hsm")
+    for name, value in hsm.environment.items():
+        monkeypatch.setenv(name, value)
+    hsm.add("office")
+    pkcs11.lib(hsm.module).finalize()
+    yield TokenRecord("office", hsm.module, "office")
+    pkcs11.lib(hsm.module).finalize()
+
+
+@pytest.mark.parametrize("reserve", [(), (digest(b"aunt"),)])
+@pytest.mark.parametrize("suite", [Suite.ED25519, Suite.SECP256R1])
+@pytest.mark.parametrize("before", ["", "office"])
+def test_an_interrupted_rotation_into_or_out_of_a_token_is_finished(
+    tmp_path: Path, office: TokenRecord, before: str, suite: Suite, reserve: tuple[Digest, ...]
+) -> None:
+    """Keys in the token are found again as own ones, whatever is asked for next."""
+    wallet = make_wallet(tmp_path / "machine")
+    tokens.add_token(wallet, office, PIN.decode())
+    record = ids.create(wallet, "alice", Creation(keys=2, token=before))
+    weights: list[Field] = ["1", "1", "0"]
+    change = Change(
+        token="" if before else "office",
+        suite=suite,
+        reserve=reserve,
+        next_threshold=weights[: 2 + len(reserve)],
+    )
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", change)
+    wallet = reopen(wallet)
+    ids.anchor(wallet, "alice", [SEAL])
+    assert log(wallet, "alice")[1].event.sn == 1
+    found = wallet.identifier("alice")
+    assert [(one.suite, one.token) for one in found.lines] == [(suite.name, change.token)] * 2
+    assert found.slots == record.slots + 2
+    for _ in range(2):
+        ids.rotate(wallet, "alice", Change())
     judged(wallet, "alice")
 
 
