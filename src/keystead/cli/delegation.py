@@ -121,12 +121,8 @@ def approve(  # noqa: PLR0913 - one parameter for each option
     _write(output, data)
     if json_output:
         told = [
-            {
-                **_event_value(one.event),
-                "anchored_at": f"{done.anchored_at:x}",
-                "new": not one.approved,
-            }
-            for one, done in zip(asked, approved, strict=True)
+            {**_event_value(one.event), "anchored_at": f"{one.anchored_at:x}", "new": one.new}
+            for one in approved
         ]
         click.echo(as_json({"approved": told, "file": output}))
     elif output is not None:

@@ -66,16 +66,14 @@ class Approval(msgspec.Struct, frozen=True, gc=False):
     """An event of a delegate that its delegator has approved.
 
     Attributes:
-        delegate: whose event.
-        sn: its place.
-        said: its digest.
+        event: the event.
         anchored_at: place of the approving event in the delegator's log.
+        new: it was not approved before.
     """
 
-    delegate: Aid
-    sn: int
-    said: str
+    event: DelegatedInception | DelegatedRotation
     anchored_at: int
+    new: bool
 
 
 def waiting(wallet: Wallet, name: str) -> Waiting:
@@ -178,7 +176,7 @@ def approve(
             what = f"the approval is an event of {record.name}, which waits for its own delegator"
             hint = f"send it with: keystead delegation request {record.name}; then approve again"
             raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
-        found.append(Approval(event.aid, event.sn, event.said, sealing.event.sn))
+        found.append(Approval(event, sealing.event.sn, not one.approved))
     return found
 
 
@@ -186,7 +184,7 @@ def answer(wallet: Wallet, name: str, approvals: Iterable[Approval]) -> Iterator
     """Give what the delegate needs: the log of the delegator, and its own with the approval."""
     given: dict[Aid, int] = {}
     yield from replay_approved(wallet.events, wallet.identifier(name).aid, given)
-    for aid in dict.fromkeys(one.delegate for one in approvals):
+    for aid in dict.fromkeys(one.event.aid for one in approvals):
         yield from replay_approved(wallet.events, aid, given)
 
 
