@@ -195,7 +195,7 @@ def import_key(wallet: Wallet, seed: bytes, public_key: str, *, label: str = "")
     with wallet.store.transaction():
         wallet.check_current()
         known = wallet.key(digest)
-        if known is not None and known.state is not State.RESERVE:
+        if known is not None and (known.uri or known.state is not State.RESERVE):
             what = f"this key is in the wallet already, and {known.state}"
             hint = f"see it with: keystead key show {digest}"
             raise UsageError(ErrorCode.EXISTS, what, hint=hint)

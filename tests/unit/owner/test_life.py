@@ -390,6 +390,8 @@ def test_a_reserve_key_that_comes_back_recovers(wallet: LocalWallet) -> None:
     ids.rotate(wallet, "alice", Change(reserve=(digest,), next_threshold=BOTH))
     brought = life.import_key(wallet, SEED, _public(), label="from the safe")
     assert (brought.state, brought.type) == (State.RESERVE, KeyType.RESERVE)
+    with pytest.raises(UsageError):
+        life.import_key(wallet, SEED, _public())
     ids.rotate(wallet, "alice", Change(threshold=BOTH, next_threshold="1"))
     assert wallet.key(digest).state is State.ROTATE_ONLY  # type: ignore[union-attr] # it is there
     ids.anchor(wallet, "alice", [ANCHOR])
