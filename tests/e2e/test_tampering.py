@@ -388,5 +388,6 @@ def test_nothing_wrong_is_signed_with_changed_rows(
                 continue
             try:
                 uses(wallet, tmp_path, life[0], truth)
-            except AssertionError as error:
-                raise AssertionError(told) from error
+            except Exception as error:
+                error.add_note(told)
+                raise

@@ -9,6 +9,7 @@ import msgspec
 
 from keystead.cesr.groups import SourceCouple
 from keystead.cesr.keys import Aid, Digest, Said
+from keystead.errors import ErrorCode, StoreError
 from keystead.keri.attachments import Proofs
 from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.events import AnyKeyEvent
@@ -49,7 +50,7 @@ _SEALING: Final = (
 )
 _HEAD: Final = (
     "SELECT p.sn, p.established, e.said FROM place p"
-    " JOIN place e ON e.aid = p.aid AND e.first_seen_number = p.established"
+    " LEFT JOIN place e ON e.aid = p.aid AND e.first_seen_number = p.established"
     " WHERE p.aid = ? AND p.trunk ORDER BY p.sn DESC LIMIT 1"
 )
 
@@ -237,12 +238,16 @@ def place(
 
     Raises:
         ValueError: it does not follow the trunk.
+        StoreError: the trunk is damaged (store.corrupt).
     """
     aid = event.aid
     if supersedes and event.sn <= _LARGEST:
         cut = "UPDATE place SET trunk = 0 WHERE aid = ? AND trunk AND sn >= ?"
         connection.execute(cut, (aid, event.sn))
     head = connection.execute(_HEAD, (aid,)).fetchone()
+    if head is not None and head[2] is None:
+        what = f"the event that set the keys of {aid} has lost its place"
+        raise StoreError(ErrorCode.STORE_CORRUPT, what)
     next_sn = 0 if head is None else head[0] + 1
     if event.sn != next_sn:
         raise ValueError(f"event {event.sn} does not follow a trunk of {next_sn}")
