@@ -15,6 +15,7 @@ from keystead.keystores import envelope as envelopes
 from keystead.keystores.passphrase import KdfParameters
 from keystead.owner import delegation, identifiers, life, shredding, tokens, unlocking
 from keystead.owner.doctor import Report, examine
+from keystead.owner.examination import Progress
 from keystead.owner.plans import Change, Creation
 from keystead.owner.records import Note
 from keystead.owner.wallet import STATE, TokenRecord, envelope_digest
@@ -25,10 +26,12 @@ from support.wallets import DATA_KEY, WALLET, LocalWallet, make_wallet
 
 Rows = dict[str, dict[tuple[Any, ...], tuple[Any, ...]]]
 _SEAL = DigestSeal(Digest("E" + "A" * 43))
-_KDF = KdfParameters(memory_kib=19 * 1024, passes=2, lanes=1, salt=b"salt of a wallet")
+KDF = KdfParameters(memory_kib=19 * 1024, passes=2, lanes=1, salt=b"salt of a wallet")
 
 
-def checked(wallet: LocalWallet, *, unlocked: bool = True) -> Report:
+def checked(
+    wallet: LocalWallet, *, unlocked: bool = True, progress: Progress = lambda *_: None
+) -> Report:
     """Return what the doctor says."""
 
     def below(own: Collection[Aid]) -> Iterator[tuple[str, str]]:
@@ -36,7 +39,7 @@ def checked(wallet: LocalWallet, *, unlocked: bool = True) -> Report:
 
     opened = wallet if unlocked else None
     moment = wallet.sqlite.database.snapshot()
-    return examine(wallet.sqlite, opened, below, moment=moment)
+    return examine(wallet.sqlite, opened, below, moment=moment, progress=progress)
 
 
 def current_key(wallet: LocalWallet, name: str) -> Digest:
@@ -64,13 +67,18 @@ def lived_in(folder: Path) -> tuple[LocalWallet, list[Rows]]:
     return wallet, stages
 
 
-def _begun(wallet: LocalWallet, _: LocalWallet) -> None:
-    wrapped = envelopes.close(WALLET, DATA_KEY, b"the first passphrase", _KDF)
+def wrap(wallet: LocalWallet) -> None:
+    """Wrap the data key of a wallet by a passphrase, as `keystead init` does."""
+    wrapped = envelopes.close(WALLET, DATA_KEY, b"the first passphrase", KDF)
     with wallet.sqlite.transaction():
         wallet.sqlite.set_envelope(wrapped)
         batch, state = wallet.batch(), wallet.state()
         batch.put(STATE, "wallet", replace(state, envelope=envelope_digest(wrapped)), Note("init"))
         batch.write()
+
+
+def _begun(wallet: LocalWallet, _: LocalWallet) -> None:
+    wrap(wallet)
     identifiers.create(wallet, "alice", Creation())
     identifiers.create(wallet, "crowd", Creation(keys=3, threshold="2", suite=Suite.SECP256R1))
     identifiers.create(wallet, "fixed", Creation(transferable=False))
@@ -116,7 +124,7 @@ def _ended(wallet: LocalWallet, _: LocalWallet) -> None:
     identifiers.abandon(wallet, "gone")
     identifiers.rename(wallet, "fixed", "firm")
     before = wallet.sqlite.envelope()
-    after = envelopes.close(WALLET, DATA_KEY, b"the second passphrase", _KDF)
+    after = envelopes.close(WALLET, DATA_KEY, b"the second passphrase", KDF)
     unlocking.change_passphrase(wallet, wallet.sqlite, before=before, after=after)
     shredding.finish_scrub(wallet)
 
