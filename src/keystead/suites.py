@@ -82,7 +82,9 @@ def sign(suite: Suite, seed: bytes, message: bytes) -> bytes:
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - 40 ms, ECDSA only
     from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415 - as above
 
-    der = _private_key(suite, seed).sign(message, ec.ECDSA(hashes.SHA256()))
+    # Deterministic (RFC 6979): no random number to go wrong, and one message has one signature.
+    scheme = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+    der = _private_key(suite, seed).sign(message, scheme)
     r, s = utils.decode_dss_signature(der)
     low = min(s, _ORDERS[suite] - s)
     return r.to_bytes(32, "big") + low.to_bytes(32, "big")

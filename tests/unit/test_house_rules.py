@@ -175,7 +175,7 @@ def test_ignored_rules_have_a_reason() -> None:
 
 def test_lock_files_pin_hashes_and_name_no_host() -> None:
     """Each pinned package has hashes, and no address of a registry is in a lock file."""
-    for name in ("run.txt", "dev.txt"):
+    for name in ("run.txt", "dev.txt", "interop.txt"):
         text = (ROOT / "requirements" / name).read_text("utf-8")
         assert "://" not in text
         assert "index" not in text.replace("charset", "")
