@@ -180,7 +180,7 @@ def compromise(
             click.echo(line, err=True)
         confirm("Mark it as compromised, for good?", yes=yes)
         marked = mark(wallet, found.id, since=first, reason=reason)
-    steps = report.next_steps(value)
+    steps = report.next_steps(value, found)
     if json_output:
         told = {"marked": [one.id for one in marked], "next_steps": steps, "impact": value}
         click.echo(as_json(told))

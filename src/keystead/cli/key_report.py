@@ -7,7 +7,7 @@ import msgspec
 
 from keystead.cesr.keys import Aid
 from keystead.cli.output import printable
-from keystead.custody.catalogue import ALLOWED, CATALOGUE, KeyType, Use
+from keystead.custody.catalogue import ALLOWED, CATALOGUE, KeyType, Method, Use
 from keystead.custody.impact import IdentifierImpact, Impact
 from keystead.custody.records import KeyRecord
 from keystead.custody.states import State
@@ -201,14 +201,19 @@ def impact_lines(value: Mapping[str, Any]) -> Iterator[str]:
         yield "  nothing else depends on it"
 
 
-def next_steps(value: Mapping[str, Any]) -> list[str]:
+def next_steps(value: Mapping[str, Any], key: KeyRecord) -> list[str]:
     """Return what to do next when a key is marked as compromised, by its impact."""
     steps = []
     if value["type"] in _FIRST_STEP:
         steps.append(_FIRST_STEP[value["type"]])
     for one in value["identifiers"]:
         name = printable(one["name"] or one["aid"])
-        if one["next"]:
+        if one["next"] and key.method is Method.OTHER:
+            steps.append(
+                f"rotate {name} at once: it commits to this key no more, and needs to be told which "
+                f"keys the rotation after it needs: keystead id rotate {name} --next-threshold 1"
+            )
+        elif one["next"]:
             steps.append(
                 f"rotate {name} twice at once, before the thief does: the first rotation uses up "
                 f"the key that he has, the second puts keys in force that he never saw: "

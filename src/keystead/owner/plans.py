@@ -8,6 +8,7 @@ import msgspec
 from keystead.cesr.keys import Aid, Digest, parse_key
 from keystead.custody.catalogue import Method
 from keystead.custody.records import KeyRecord
+from keystead.custody.states import SUSPECT
 from keystead.errors import (
     DecodeError,
     ErrorCode,
@@ -78,7 +79,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         next_keys: number of own keys to commit to.
         next_threshold: over them and the reserve keys. Left: as before over as many keys of each
             kind, more than half of another number of own ones.
-        reserve: commitments to reserve keys of others; those of before go.
+        reserve: commitments to reserve keys of others; those of before go. Left: as before, but
+            for those that are compromised.
         suite: signature suite of the keys to commit to.
         token: token for the keys to commit to; empty for keys that are derived.
         anchors: seals.
@@ -186,7 +188,9 @@ def rotation(wallet: Wallet, record: IdentifierRecord, state: KeyState, change: 
     made = (
         () if change.last else tuple(make_keys(wallet, subject, lines, record.establishments + 1))
     )
-    reserve = () if change.last else others if change.reserve is None else change.reserve
+    reserve = () if change.last else change.reserve
+    if reserve is None:
+        reserve = tuple(one for one in others if not _is_suspect(wallet, one))
     committed = [*(one.digest for one in made), *reserve]
     threshold = _signing_threshold(change.threshold, _inherited(state, len(exposed)), len(exposed))
     following: Field = "0"
@@ -281,6 +285,11 @@ def expose(wallet: Wallet, state: KeyState) -> tuple[tuple[Place, ...], tuple[Di
     return tuple(exposed), tuple(others)
 
 
+def _is_suspect(wallet: Wallet, digest: Digest) -> bool:
+    key = wallet.key(digest)
+    return key is not None and key.state in SUSPECT
+
+
 def check_open(record: IdentifierRecord, state: KeyState) -> None:
     """Check that a log has not ended.
 
@@ -306,14 +315,18 @@ def check_reserve(wallet: Wallet, reserve: Sequence[Digest], keys: Container[Dig
         keys: reserve keys that the identifier has now.
 
     Raises:
-        UsageError: one is of this wallet, or serves another identifier (usage.argument).
+        UsageError: one is of this wallet, serves another identifier, or is compromised
+            (usage.argument).
     """
     for digest in reserve:
         key = wallet.key(digest)
-        if key is None or is_free(key) or (digest in keys and not key.uri):
+        compromised = key is not None and key.state in SUSPECT
+        if key is None or is_free(key) or (digest in keys and not key.uri and not compromised):
             continue
         what = f"the reserve key {digest} is one of this wallet, and in use"
-        if not key.uri:
+        if compromised:
+            what = f"the reserve key {digest} is {key.state}"
+        elif not key.uri:
             what = f"the reserve key {digest} was given for an identifier before"
         hint = "have its holder make a new key, for this identifier alone"
         raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)

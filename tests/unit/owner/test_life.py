@@ -21,6 +21,7 @@ from keystead.owner.compromises import compromises
 from keystead.owner.plans import Change, Creation
 from keystead.owner.wallet import KEY, Wallet
 from keystead.suites import Suite, public_key
+from support.lived_in import checked
 from support.wallets import (
     DATA_KEY,
     WALLET,
@@ -398,6 +399,42 @@ def test_a_reserve_key_that_comes_back_recovers(wallet: LocalWallet) -> None:
     ids.rotate(wallet, "alice", Change())
     assert wallet.key(digest).state is State.DEACTIVATED  # type: ignore[union-attr] # it is there
     judged(wallet, "alice")
+
+
+def test_a_compromised_reserve_key_is_committed_to_no_more(wallet: LocalWallet) -> None:
+    """The next rotation leaves it out by itself, and refuses to take it back."""
+    lost, kept = (build.commitment(parse_key(_public(seed))) for seed in (SEED, SEED[::-1]))
+    ids.rotate(wallet, "alice", Change(reserve=(lost, kept), next_threshold=["1", "1/2", "1/2"]))
+    life.compromise(wallet, lost, reason="the safe was opened")
+    with pytest.raises(UsageError) as caught:
+        ids.rotate(wallet, "alice", Change(reserve=(lost, kept), next_threshold=["1", "1", "1"]))
+    assert "compromised" in caught.value.message
+    ids.rotate(wallet, "alice", Change(next_threshold=BOTH))
+    state = wallet.events.key_state(wallet.identifier("alice").aid)
+    assert state is not None
+    assert lost not in state.establishment.next_key_digests
+    assert kept in state.establishment.next_key_digests
+    ids.rotate(wallet, "alice", Change())
+    judged(wallet, "alice")
+
+
+def test_the_doctor_finds_nothing_wrong_after_all_that(wallet: LocalWallet) -> None:
+    """Records, history and keys agree after marks, imports, erasures and new seeds."""
+    life.compromise(wallet, "master.0", reason="paper lost")
+    for name in ("alice", "alice", "bob", "bob"):
+        ids.rotate(wallet, name, Change())
+    brought = life.import_key(wallet, SEED, _public())
+    digest = build.commitment(parse_key(_public(SEED[::-1])))
+    reserve = (Digest(brought.id), digest)
+    ids.rotate(wallet, "alice", Change(reserve=reserve, next_threshold=["1", "1", "1"]))
+    life.import_key(wallet, SEED[::-1], _public(SEED[::-1]))
+    ids.rotate(wallet, "alice", Change(next_threshold="1"))
+    shredding.shred(wallet, _keys(wallet, "alice")[0].id)
+    life.retire(wallet, "master.1")
+    shredding.shred(wallet, "master.1")
+    ids.rotate(wallet, "alice", Change())
+    ids.rotate(wallet, "bob", Change())
+    assert checked(reopen(wallet)).findings == ()
 
 
 def test_a_seed_of_another_key_is_not_taken(wallet: LocalWallet) -> None:
