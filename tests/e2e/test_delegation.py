@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from keystead.cli.delegation import delegation
 from support.desks import Desk, unlocked
-from support.machines import terminal
+from support.machines import PHRASE, machine, terminal
 from support.manual import json_fields, run_examples
 
 ASKING = ("keystead delegation approve pump.request --as plant -o pump.answer",)
@@ -188,6 +189,28 @@ def test_the_wrong_answer_changes_nothing(plant: Desk, pump: Desk) -> None:
     pump.did("id", "rotate", "pump")
     assert _refused(pump, "complete", "pump", earlier) == (3, "verify.delegation")
     pump.did("delegation", "complete", "pump", _answer(plant, _request(pump)))
+
+
+def test_a_second_event_for_one_place_is_warned_of(plant: Desk, pump: Desk, tmp_path: Path) -> None:
+    """Somebody with a copy of the wallet asks for it."""
+    pump.did("delegation", "complete", "pump", _answer(plant, _request(pump)))
+    pump.owner.run("lock")
+    thief = machine(tmp_path / "thief")
+    shutil.copytree(pump.owner.home, thief.home)
+    assert pump.owner.run("id", "rotate", "pump", phrase=PHRASE).code == 0
+    assert pump.owner.run("unlock", phrase=PHRASE).code == 0
+    _answer(plant, _request(pump))
+    request = tmp_path / "thief" / "pump.request"
+    for arguments in (
+        ("id", "reconcile", "pump", "--i-accept-duplicity"),
+        ("id", "rotate", "pump", "--next-keys", "2"),
+        ("delegation", "request", "pump", "-o", str(request)),
+    ):
+        ran = thief.run(*arguments, phrase=PHRASE)
+        assert ran.code == 0, ran.err
+    ran = plant.run("delegation", "approve", request, "--as", "plant")
+    assert ran.code == 2
+    assert "WARNING: it replaces E" in ran.err
 
 
 def test_a_result_for_programs_needs_a_file(plant: Desk, pump: Desk) -> None:

@@ -170,6 +170,9 @@ def _asked_lines(one: "Asked", name: str) -> Iterator[str]:
     state = ", which was approved before" if one.approved else ""
     yield f"{event.aid} asks {printable(name)} to approve {_WHAT[event.message_type]}{state}"
     yield f"  event {event.sn:x} {event.said}"
+    if one.replaces:
+        yield f"  WARNING: it replaces {one.replaces}, which was approved for this place before:"
+        yield "  one of the two may be a thief's; ask the owner by another way first"
     yield f"  keys, of which {_threshold(event.signing_threshold.field)}:"
     yield from (f"    {key.text}" for key in event.signing_keys)
     if not event.next_key_digests:

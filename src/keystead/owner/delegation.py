@@ -56,10 +56,14 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         event: the event.
         approved: it was approved before.
+        replaces: digest of another event that was approved for its place before; empty if there
+            is none. To approve both is how a delegator recovers a delegate whose keys were
+            stolen, or how a thief gets his event in.
     """
 
     event: DelegatedInception | DelegatedRotation
     approved: bool
+    replaces: str = ""
 
 
 class Approval(msgspec.Struct, frozen=True, gc=False):
@@ -257,7 +261,9 @@ def _take_request(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[As
             continue
         if isinstance(one.verdict, Pending):
             _check_missing(one.verdict.missing, record)
-            found[event.said] = Asked(event, approved=False)
+            standing = wallet.events.event(event.aid, event.sn)
+            replaced = "" if standing is None else standing.event.said
+            found[event.said] = Asked(event, approved=False, replaces=replaced)
         elif isinstance(one.verdict, Accepted | Duplicate):
             sealing = wallet.events.sealing_event(record.aid, seal_of(event))
             if sealing is not None:

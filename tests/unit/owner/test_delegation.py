@@ -318,6 +318,24 @@ def test_nothing_else_is_signed_while_an_event_waits(
     ids.anchor(wallet, "kid", [ANCHOR])
 
 
+def test_a_second_event_for_one_place_is_told_from_the_first(
+    wallet: LocalWallet, boss: LocalWallet, tmp_path: Path
+) -> None:
+    """Whoever has a copy of the wallet can ask for it; the delegator sees what it replaces."""
+    _approved(wallet, boss)
+    thief = copy(wallet, tmp_path / "thief")
+    settlement.reconcile(thief, "kid", thief.events, accept_duplicity=True)
+    ids.rotate(wallet, "kid", Change())
+    first = delegation.waiting(wallet, "kid").event.said
+    (asked,) = delegation.requested(boss, "boss", [_request(wallet)])
+    assert asked.replaces == ""
+    _approved(wallet, boss)
+    ids.rotate(thief, "kid", Change(next_keys=2))
+    (asked,) = delegation.requested(boss, "boss", [_request(thief)])
+    assert asked.event.said == delegation.waiting(thief, "kid").event.said
+    assert asked.replaces == first
+
+
 def test_a_key_that_is_compromised_while_its_event_waits(
     wallet: LocalWallet, boss: LocalWallet
 ) -> None:

@@ -110,6 +110,19 @@ def test_a_compromised_past_key_is_told_of_at_once(wallet: LocalWallet) -> None:
     assert notice.signer_sn == 2
 
 
+def test_a_notice_is_not_repeated_by_the_same_keys(wallet: LocalWallet) -> None:
+    """Another compromise adds its own notice, and leaves the others as they are."""
+    ids.rotate(wallet, "alice", Change())
+    first, second = _keys(wallet, "alice")[:2]
+    life.compromise(wallet, first.id)
+    aid = wallet.identifier("alice").aid
+    (before,) = compromises(wallet.events, aid)
+    wallet.clock.advance(timedelta(seconds=1))
+    life.compromise(wallet, second.id)
+    assert before in compromises(wallet.events, aid)
+    assert _told(wallet, "alice") == {first.id: 0, second.id: 1}
+
+
 def test_a_compromised_next_key_takes_two_rotations(wallet: LocalWallet) -> None:
     """The first uses it up and cannot tell of it; the second puts an unseen key in force."""
     following = _keys(wallet, "alice")[-1]
