@@ -123,7 +123,16 @@ def test_an_interrupted_rotation_is_repaired(desk: Desk) -> None:
     """An event that a crash kept from the log is told, finished, and not told again."""
     desk.did("lock")
     given = desk.owner.file(PHRASE)
-    command = [sys.executable, "-c", DIES, "id", "rotate", "alice", "--passphrase-file", given]
+    command: list[str | Path] = [
+        sys.executable,
+        "-c",
+        DIES,
+        "id",
+        "rotate",
+        "alice",
+        "--passphrase-file",
+        given,
+    ]
     broken = subprocess.run(command, env=desk.owner.environment, check=False)
     assert broken.returncode == 9
     found = desk.owner.run("doctor", "--json", phrase=PHRASE)
@@ -149,6 +158,22 @@ def test_an_older_passphrase_that_was_put_back(desk: Desk) -> None:
         connection.commit()
     ran = desk.owner.run("doctor", "--json", phrase=PHRASE)
     assert (ran.code, _kinds(ran)) == (1, {Kind.ENVELOPE_CHANGED})
+
+
+def test_an_older_copy_from_behind_the_last_event(desk: Desk) -> None:
+    """A copy from before a change that signed no event is found out, and signs nothing."""
+    desk.did("lock")
+    copied = desk.folder / "copy"
+    shutil.copytree(desk.owner.home, copied)
+    (_, key, *_) = json.loads(desk.owner.run("key", "list", "--json", phrase=PHRASE).out)["keys"]
+    ended = desk.owner.run("key", "compromise", key["id"], "--yes", phrase=PHRASE)
+    assert ended.code == 0, ended.err
+    shutil.rmtree(desk.owner.home)
+    shutil.copytree(copied, desk.owner.home)
+    ran = desk.owner.run("doctor", "--json", phrase=PHRASE)
+    assert (ran.code, _kinds(ran)) == (1, {Kind.MARK_BEHIND})
+    refused = desk.owner.run("id", "rotate", "alice", phrase=PHRASE)
+    assert "keystore.behind" in refused.err
 
 
 def test_files_that_others_can_reach(desk: Desk) -> None:

@@ -235,7 +235,7 @@ def _finding_value(finding: Finding) -> dict[str, Any]:
         "kind": finding.kind.value,
         "severity": meaning.severity.value,
         "about": finding.about,
-        "what": finding.what,
+        "detail": finding.what,
         "means": meaning.means,
         "to_do": meaning.todo,
     }

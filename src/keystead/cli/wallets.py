@@ -95,7 +95,16 @@ def open_wallet(place: WalletPlace) -> Iterator[Wallet]:
     with open_store(place) as store, find_unlocked(place, store) as unlocked:
         wallet = open_locked(place, store)[0] if unlocked is None else unlocked
         _finish_erasure(wallet)
-        yield wallet
+        try:
+            yield wallet
+        finally:
+            _remember(wallet)
+
+
+def _remember(wallet: Wallet) -> None:
+    """Have this machine know what the command did; where it cannot be kept, the next one tries."""
+    with suppress(KeysteadError):
+        wallet.remember()
 
 
 def _finish_erasure(wallet: Wallet) -> None:

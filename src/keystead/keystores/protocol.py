@@ -113,6 +113,17 @@ class LatestMark(msgspec.Struct, tag="latest_mark"):
     """As `Vault.latest_mark`; the answer is a list of one."""
 
 
+class Remember(msgspec.Struct, tag="remember"):
+    """As `Vault.remember`."""
+
+    audit_count: int
+    audit_head: bytes
+
+
+class AuditEnd(msgspec.Struct, tag="audit_end"):
+    """As `Vault.audit_end`."""
+
+
 class SetMark(msgspec.Struct, tag="set_mark"):
     """As `Vault.set_mark`."""
 
@@ -137,7 +148,8 @@ class Erase(msgspec.Struct, tag="erase"):
 
 Request: TypeAlias = (
     Hello | Lock | Seal | Open | Check | Tag | NewSeed | PublicKeys | ProvePossession | SignEvent
-    | SignStatement | KnownHere | Adopt | Marks | LatestMark | SetMark | Branch | Erase
+    | SignStatement | KnownHere | Adopt | Marks | LatestMark | Remember | AuditEnd | SetMark
+    | Branch | Erase
 )  # fmt: skip
 
 

@@ -92,6 +92,14 @@ class RemoteVault:
         (found,) = self._ask(protocol.LatestMark(), list[Mark | None])
         return found
 
+    def remember(self, audit_count: int, audit_head: bytes) -> None:
+        """Keep how far the audit log goes."""
+        self._ask(protocol.Remember(audit_count, audit_head), type(None))
+
+    def audit_end(self) -> tuple[int, bytes]:
+        """Return how far the audit log went, as far as this machine knows."""
+        return self._ask(protocol.AuditEnd(), tuple[int, bytes])
+
     def set_mark(self, mark: Mark) -> None:
         """Replace the mark of an identifier."""
         self._ask(protocol.SetMark(mark), type(None))

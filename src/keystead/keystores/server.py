@@ -187,6 +187,8 @@ _METHODS: Final[dict[type, Callable[[LocalVault, Any], Any]]] = {
     protocol.Adopt: lambda vault, _: vault.adopt(),
     protocol.Marks: lambda vault, one: vault.marks(one.aids),
     protocol.LatestMark: lambda vault, _: [vault.latest_mark()],
+    protocol.Remember: lambda vault, one: vault.remember(one.audit_count, one.audit_head),
+    protocol.AuditEnd: lambda vault, _: vault.audit_end(),
     protocol.SetMark: lambda vault, one: vault.set_mark(one.mark),
     protocol.Branch: lambda vault, one: vault.branch(one.master, one.identifiers, one.records),
     protocol.Erase: lambda vault, one: vault.erase(one.secret, one.uri, one.generation),

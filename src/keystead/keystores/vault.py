@@ -121,6 +121,15 @@ class LocalVault:
         """Return the mark that was made last."""
         return self._marks.latest() if self._marks.exists else None
 
+    def remember(self, audit_count: int, audit_head: bytes) -> None:
+        """Keep how far the audit log goes, where the wallet is known."""
+        if self._marks.exists:
+            self._marks.remember(audit_count, audit_head)
+
+    def audit_end(self) -> tuple[int, bytes]:
+        """Return how far the audit log went, as far as this machine knows."""
+        return self._marks.audit_end() if self._marks.exists else (0, b"")
+
     def set_mark(self, mark: Mark) -> None:
         """Replace the mark of an identifier."""
         self._marks.replace(mark)

@@ -127,6 +127,7 @@ class _Checkup:
         self.standings: list[Standing] = []
         self._marked: dict[Aid, Mark | None] = {}
         self._latest: Mark | None = None
+        self._audit_end = (0, b"")
 
     def read_marks(self) -> Iterator[Finding]:
         """Read what was signed on this machine, and wait for whoever writes just now."""
@@ -134,6 +135,7 @@ class _Checkup:
             return
         if self._wallet.vault.known_here():
             self._latest = self._wallet.vault.latest_mark()
+            self._audit_end = self._wallet.vault.audit_end()
             for part in in_parts([Aid(row.id) for row in self._store.rows(IDENTIFIER)]):
                 self._marked.update(zip(part, self._wallet.vault.marks(part), strict=True))
         else:
@@ -187,10 +189,11 @@ class _Checkup:
 
     def _marks(self, wallet: Wallet) -> Iterator[Finding]:
         """Compare the logs with what was signed on this machine."""
-        latest = self._latest
-        if latest is not None and not _agrees(wallet, latest):
-            what = f"the history does not go on from entry {latest.audit_count}, as it did before"
+        number, head = self._audit_end
+        if number and wallet.store.audit_hash(number) != head:
+            what = f"the history does not go on from entry {number}, as it did before"
             yield Finding(Kind.MARK_BEHIND, "the audit log", what)
+        latest = self._latest
         if latest is not None and latest.aid not in self.examination.values[IDENTIFIER]:
             yield Finding(Kind.MARK_UNKNOWN, "the wallet", f"{latest.aid} was begun")
         unmarked = []

@@ -213,10 +213,16 @@ class Wallet:
         """Tell whether this is the newest copy of the wallet, as far as this machine knows."""
         if not self.vault.known_here():
             return False
-        mark = self.vault.latest_mark()
-        if mark is None or not mark.audit_count:
-            return True
-        return self.store.audit_hash(mark.audit_count) == mark.audit_head
+        number, head = self.vault.audit_end()
+        return not number or self.store.audit_hash(number) == head
+
+    def remember(self) -> None:
+        """Have this machine know how far the audit log goes, after changes that sign no event.
+
+        A copy from before them is found out then, as one from before an event is.
+        """
+        if self.is_current():
+            self.vault.remember(*self.store.audit_head())
 
     def check_current(self) -> None:
         """Check that this is the newest copy of the wallet, as far as this machine knows.

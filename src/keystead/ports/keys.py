@@ -172,7 +172,19 @@ class Vault(Protocol):
         """Return the marks of identifiers."""
 
     def latest_mark(self) -> Mark | None:
-        """Return the mark that was made last, of whatever identifier."""
+        """Return the mark of the event that was signed last, of whatever identifier."""
+
+    def remember(self, audit_count: int, audit_head: bytes) -> None:
+        """Keep how far the audit log goes, so that an older copy of the wallet is found out.
+
+        Nothing is kept where the machine does not know the wallet, or knows of a later entry.
+        """
+
+    def audit_end(self) -> tuple[int, bytes]:
+        """Return how far the audit log went, as far as this machine knows.
+
+        Number and hash of an entry; 0 and nothing when nothing is known.
+        """
 
     def set_mark(self, mark: Mark) -> None:
         """Replace the mark of an identifier, after its log was reconciled with the published."""

@@ -286,6 +286,22 @@ def test_each_kind_is_found(kind: Kind, wallet: LocalWallet) -> None:
         assert kinds(report) == {kind}
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_an_older_copy_from_behind_the_last_event(wallet: LocalWallet, *, told: bool) -> None:
+    """What signed no event cannot be undone unseen, once the machine was told of it."""
+    copied = snapshot(wallet, wallet.folder / "copy")
+    life.compromise(wallet, next_key(wallet).id, reason="a laptop was stolen")
+    if told:
+        wallet.remember()
+    after = put_back(wallet, copied)
+    assert kinds(checked(after)) == ({Kind.MARK_BEHIND} if told else set())
+    after.remember()  # does not take the older copy for the latest
+    if told:
+        assert kinds(checked(after)) == {Kind.MARK_BEHIND}
+        with pytest.raises(KeysteadError, match="older copy"):
+            identifiers.rotate(after, "alice", Change())
+
+
 @pytest.mark.parametrize("kind", sorted(PLAIN))
 def test_a_locked_wallet_is_checked_as_far_as_it_can_be(kind: Kind, wallet: LocalWallet) -> None:
     """Without the vault hashes, columns and logs are checked, and what was not is told."""
