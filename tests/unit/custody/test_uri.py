@@ -4,7 +4,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keystead.errors import ErrorCode, UsageError
 from keystead.custody.uri import (
     DerivedUri,
     ImportedUri,
@@ -13,6 +12,7 @@ from keystead.custody.uri import (
     format_uri,
     parse_uri,
 )
+from keystead.errors import ErrorCode, UsageError
 
 NUMBERS = st.integers(0, 2**32 - 1)
 PRINTABLE = st.characters(exclude_categories=["C", "Z"])

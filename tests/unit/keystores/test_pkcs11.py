@@ -13,9 +13,9 @@ import pytest
 from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 
 from keystead import suites
+from keystead.custody.uri import TokenUri
 from keystead.errors import ErrorCode, KeystoreError
 from keystead.keystores.pkcs11 import TokenInfo, destroy, list_tokens, token_signer
-from keystead.custody.uri import TokenUri
 from keystead.suites import Suite
 from support.softhsm import PIN, SoftHsm, softhsm
 
