@@ -217,3 +217,19 @@ def test_many_findings_of_one_kind_are_counted(desk: Desk) -> None:
     report = _report(desk.run("doctor", "--json"))
     chain = [one for one in report["findings"] if one["kind"] == Kind.AUDIT_CHAIN]
     assert f"and {len(chain) - 10} more, see --json" in ran.out
+
+
+def test_a_copy_from_before_the_passphrase_was_changed(desk: Desk) -> None:
+    """The whole folder, put back with an older passphrase, is found out too."""
+    desk.did("lock")
+    copied = desk.folder / "copy"
+    shutil.copytree(desk.owner.home, copied)
+    new = desk.owner.file("zebras walk over nine other mountains at night", "new.txt")
+    changed = desk.owner.run(
+        "passphrase", "--kdf", "low-memory", "--new-passphrase-file", new, phrase=PHRASE
+    )
+    assert changed.code == 0, changed.err
+    shutil.rmtree(desk.owner.home)
+    shutil.copytree(copied, desk.owner.home)
+    ran = desk.owner.run("doctor", "--json", phrase=PHRASE)
+    assert (ran.code, _kinds(ran)) == (1, {Kind.MARK_BEHIND})

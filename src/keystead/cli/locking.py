@@ -16,6 +16,7 @@ from keystead.cli.wallets import (
     marks_folder,
     open_locked,
     open_store,
+    remember,
     wallet_options,
 )
 from keystead.errors import ErrorCode, StoreError, UsageError
@@ -145,6 +146,7 @@ def passphrase(
             finish_scrub(wallet)
         except StoreError as error:
             say(f"note: the passphrase is new, but the old one is not overwritten yet: {error}")
+        remember(wallet)
     if json_output:
         told = {"memory_kib": after.memory_kib, "passes": after.passes, "lanes": after.lanes}
         click.echo(as_json({"home": str(place.home), "kdf": told}))

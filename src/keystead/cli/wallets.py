@@ -98,10 +98,10 @@ def open_wallet(place: WalletPlace) -> Iterator[Wallet]:
         try:
             yield wallet
         finally:
-            _remember(wallet)
+            remember(wallet)
 
 
-def _remember(wallet: Wallet) -> None:
+def remember(wallet: Wallet) -> None:
     """Have this machine know what the command did; where it cannot be kept, the next one tries."""
     with suppress(KeysteadError):
         wallet.remember()

@@ -133,9 +133,22 @@ def compromise(
         ]
         _move_away(wallet, batch, homeless, {one.id for one in marked}, note)
         batch.write()
-        for aid in dict.fromkeys(one.identifier for one in marked):
+        aids = [aid for aid in dict.fromkeys(one.identifier for one in marked) if aid]
+        _put_suspects(wallet, aids, note)
+        for aid in aids:
             publish_notices(wallet, aid)
     return marked
+
+
+def _put_suspects(wallet: Wallet, aids: Sequence[str], note: Note) -> None:
+    """Write down for whose logs notices have to be published from now on."""
+    batch = wallet.batch()
+    for aid in aids:
+        record = wallet.records.get(IDENTIFIER, aid, IdentifierRecord)
+        if record is not None and not record.suspects:
+            known = msgspec.structs.replace(record, suspects=True)
+            batch.put(IDENTIFIER, aid, known, note, tag=record.name)
+    batch.write()
 
 
 def retire(wallet: Wallet, key_id: str, *, reason: str = "") -> KeyRecord:

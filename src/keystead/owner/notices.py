@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from keystead.cesr import indexed
 from keystead.cesr.groups import SignatureGroup
-from keystead.cesr.keys import Aid, parse_key
+from keystead.cesr.keys import parse_key
 from keystead.custody.records import KeyRecord
 from keystead.custody.states import SUSPECT
 from keystead.errors import ErrorCode, KeystoreError
@@ -15,7 +15,7 @@ from keystead.owner.compromises import compromises, notice_payload, write_notice
 from keystead.owner.events import current_places
 from keystead.owner.intake import take_in
 from keystead.owner.plans import Place
-from keystead.owner.wallet import KEY, Wallet
+from keystead.owner.wallet import IDENTIFIER, KEY, IdentifierRecord, Wallet
 from keystead.suites import Suite
 
 COMPROMISE = "compromise"  # the action in the audit log whose reason a notice repeats
@@ -30,7 +30,10 @@ def publish_notices(wallet: Wallet, aid: str) -> int:
     Returns:
         How many notices are new.
     """
-    state = wallet.events.key_state(Aid(aid)) if aid else None
+    record = wallet.records.get(IDENTIFIER, aid, IdentifierRecord) if aid else None
+    if record is None or not record.suspects:
+        return 0  # the usual case costs no walk along the log
+    state = wallet.events.key_state(record.aid)
     if state is None or not state.establishment.transferable:
         return 0
     suspects = _suspects(wallet, state)

@@ -75,6 +75,7 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
         slots: lines made so far.
         pending: an event that waits for the approval of the delegator.
         pending_signatures: its signatures, as CESR text.
+        suspects: a key of it was ever compromised, so each rotation has to tell of that.
     """
 
     aid: Aid
@@ -87,6 +88,7 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
     slots: int = 0
     pending: str = ""
     pending_signatures: tuple[str, ...] = ()
+    suspects: bool = False
 
 
 class TokenRecord(msgspec.Struct, frozen=True, gc=False):
