@@ -22,14 +22,14 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from keystead.cesr.keys import Aid, Digest
+from keystead.cesr.keys import Aid
 from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.ports.keys import Mark
 
 _HEAD: Final = 36  # length and hash
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _BESIDE: Final = ("marks.new", "marks.second")
-_NO_EVENT: Final = Aid("")  # whose mark tells of the audit log alone
+_END: Final = "end"  # file that tells how far the audit log goes; lost without harm
 _TIDY_FROM: Final = 1024 * 1024  # shorter files are not worth it
 
 
@@ -42,8 +42,7 @@ class Marks:
         self._path = folder / "marks"
         self._key = key
         self._marks: dict[Aid, Mark] = {}
-        self._latest: Mark | None = None  # of an event
-        self._last: Mark | None = None  # in the file
+        self._latest: Mark | None = None
         self._inode = -1
         self._read = 0  # bytes of the file that were read
         self._live = 0  # bytes of frames that are not out of date
@@ -78,9 +77,7 @@ class Marks:
     def audit_end(self) -> tuple[int, bytes]:
         """Return how far the audit log went, as far as is known: number and hash of an entry."""
         with self._locked():
-            return (
-                (0, b"") if self._last is None else (self._last.audit_count, self._last.audit_head)
-            )
+            return self._audit_end()
 
     def advance(self, mark: Mark) -> None:
         """Make a mark durable, unless the same is there.
@@ -102,32 +99,52 @@ class Marks:
         self._append(mark, check)
 
     def replace(self, mark: Mark) -> None:
-        """Make a mark durable, whatever was there."""
+        """Make a mark durable, whatever was there; the audit log goes as far as it tells."""
         self._append(mark, lambda _: True)
+        with self._locked():
+            self._write_end(mark.audit_count, mark.audit_head)
 
     def remember(self, count: int, head: bytes) -> None:
         """Keep how far the audit log goes, unless more is known; a loss of power may undo it."""
+        with self._locked():
+            if count > self._audit_end()[0]:
+                self._write_end(count, head)
 
-        def check(_: Mark | None) -> bool:
-            return self._last is None or count > self._last.audit_count
+    def _audit_end(self) -> tuple[int, bytes]:
+        latest = self._latest
+        known = (0, b"") if latest is None else (latest.audit_count, latest.audit_head)
+        try:
+            data = (self._folder / _END).read_bytes()
+        except FileNotFoundError:
+            return known
+        if not self._is_frame(data, 0):
+            return known  # half written when the power went
+        told = msgspec.msgpack.decode(data[_HEAD:], type=tuple[int, bytes])
+        return max(known, told)
 
-        mark = Mark(_NO_EVENT, 0, Digest(""), b"", count, head)
-        self._append(mark, check, durable=False)
+    def _write_end(self, count: int, head: bytes) -> None:
+        """Write it beside the marks: what is not synced must not lie among them."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._folder / _END, flags, 0o600)
+        try:
+            payload = msgspec.msgpack.encode((count, head))
+            frame = len(payload).to_bytes(4, "big") + self._hash(payload) + payload
+            os.ftruncate(descriptor, 0)
+            _write_all(descriptor, frame, 0)
+        finally:
+            os.close(descriptor)
 
-    def _append(
-        self, mark: Mark, check: Callable[[Mark | None], bool], *, durable: bool = True
-    ) -> None:
-        sync = os.fdatasync if durable else _do_not_sync
+    def _append(self, mark: Mark, check: Callable[[Mark | None], bool]) -> None:
         with self._locked() as descriptor:
             if not check(self._marks.get(mark.aid)):
-                sync(descriptor)  # whoever wrote it may have been killed before this
+                os.fdatasync(descriptor)  # whoever wrote it may have been killed before this
                 return
             frame = self._frame(mark)
             # Behind what was read: a frame that is cut off there is overwritten.
             os.ftruncate(descriptor, self._read)
             try:
                 _write_all(descriptor, frame, self._read)
-                sync(descriptor)
+                os.fdatasync(descriptor)
             except OSError:
                 # After a failed sync the kernel may call the pages clean: write them again.
                 with suppress(OSError):
@@ -144,9 +161,7 @@ class Marks:
         old = self._marks.get(mark.aid)
         self._live += size - (0 if old is None else len(self._frame(old)))
         self._marks[mark.aid] = mark
-        self._last = mark
-        if mark.aid != _NO_EVENT:
-            self._latest = mark
+        self._latest = mark
 
     def _frame(self, mark: Mark) -> bytes:
         payload = msgspec.msgpack.encode(mark)
@@ -179,7 +194,7 @@ class Marks:
         if found.st_ino != self._inode:
             self._inode, self._read, self._live = found.st_ino, 0, 0
             self._marks.clear()
-            self._latest = self._last = None
+            self._latest = None
         if found.st_size < self._read:
             raise _changed()  # nobody ever takes a whole frame away
         data = os.pread(descriptor, found.st_size - self._read, self._read)
@@ -220,9 +235,9 @@ class Marks:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(beside, flags, 0o600)
         try:
-            ends = [self._latest, None if self._last is self._latest else self._last]
-            kept = [one for one in self._marks.values() if not any(one is end for end in ends)]
-            frames = [self._frame(one) for one in (*kept, *ends) if one is not None]
+            latest = self._latest
+            kept = [one for one in self._marks.values() if one is not latest]
+            frames = [self._frame(one) for one in (*kept, latest) if one is not None]
             _write_all(descriptor, b"".join(frames), 0)
             os.fsync(descriptor)
         finally:
@@ -271,10 +286,6 @@ def _checked(descriptor: int) -> os.stat_result:
         what = "others can change the record of signed events"
         raise StoreError(ErrorCode.STORE_PERMISSIONS, what)
     return found
-
-
-def _do_not_sync(_: int) -> None:
-    """Leave it to the next mark of an event, or to the system, to make the file durable."""
 
 
 def _write_all(descriptor: int, data: bytes, place: int) -> None:

@@ -1,11 +1,7 @@
-"""How far the audit log went, kept among the marks: found by the next process, never in the way."""
+"""How far the audit log went, kept beside the marks: found by the next process, never in the way."""
 
-import shutil
 from pathlib import Path
 
-import pytest
-
-from keystead.keystores import marks as subject
 from support.marks import ALICE, BOB, mark, new_marks, opened
 
 
@@ -25,10 +21,9 @@ def test_an_earlier_entry_is_not_taken(tmp_path: Path) -> None:
     """A slow command does not take back what a faster one has told."""
     marks = new_marks(tmp_path)
     marks.remember(900, b"later")
-    before = (tmp_path / "marks").read_bytes()
     for count in (899, 900):
         opened(tmp_path).remember(count, b"earlier")
-    assert (tmp_path / "marks").read_bytes() == before
+    assert opened(tmp_path).audit_end() == (900, b"later")
 
 
 def test_a_mark_that_is_set_replaces_it(tmp_path: Path) -> None:
@@ -39,40 +34,35 @@ def test_a_mark_that_is_set_replaces_it(tmp_path: Path) -> None:
     assert opened(tmp_path).audit_end() == (mark(3).audit_count, mark(3).audit_head)
 
 
-@pytest.mark.parametrize("told_last", [True, False])
-def test_it_survives_tidying(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told_last: bool
-) -> None:
-    """A file that is written anew keeps what was told, and the order of what came last."""
+def test_the_latest_mark_tells_too(tmp_path: Path) -> None:
+    """A mark that knows of more than was told counts, and one that knows of less does not."""
     marks = new_marks(tmp_path)
-    marks.advance(mark(0, BOB))
-    for count in range(900, 920):
-        marks.remember(count, b"later")
-    if not told_last:
-        marks.advance(mark(1))
-    size = (tmp_path / "marks").stat().st_size
-    monkeypatch.setattr(subject, "_TIDY_FROM", 1)
-    if told_last:
-        marks.remember(920, b"last")
-    else:
-        marks.advance(mark(2))
-    assert (tmp_path / "marks").stat().st_size < size
-    end = (920, b"last") if told_last else (mark(2).audit_count, mark(2).audit_head)
-    assert opened(tmp_path).audit_end() == marks.audit_end() == end
-    assert opened(tmp_path).latest() == (mark(0, BOB) if told_last else mark(2))
-
-
-def test_a_loss_of_power_takes_no_mark_with_it(tmp_path: Path) -> None:
-    """What was told is not synced: the half of it at the end of the file is dropped."""
-    marks = new_marks(tmp_path / "whole")
-    marks.advance(mark(0))
-    whole = (tmp_path / "whole" / "marks").read_bytes()
+    marks.remember(1, b"early")
+    marks.advance(mark(3))
+    assert mark(3).audit_count > 1
+    assert opened(tmp_path).audit_end() == (mark(3).audit_count, mark(3).audit_head)
     marks.remember(900, b"later")
-    written = (tmp_path / "whole" / "marks").read_bytes()
-    for end in range(len(whole), len(written)):
-        shutil.copytree(tmp_path / "whole", tmp_path / str(end))
-        (tmp_path / str(end) / "marks").write_bytes(written[:end])
-        after = opened(tmp_path / str(end))
-        assert after.latest() == mark(0)
-        after.advance(mark(1))
-        assert opened(tmp_path / str(end)).latest() == mark(1)
+    marks.advance(mark(4))
+    assert opened(tmp_path).audit_end() == (900, b"later")
+
+
+def test_it_touches_no_mark(tmp_path: Path) -> None:
+    """What is not synced is in a file of its own, so no loss of power can damage the marks."""
+    marks = new_marks(tmp_path)
+    marks.advance(mark(0))
+    before = (tmp_path / "marks").read_bytes()
+    marks.remember(900, b"later")
+    assert (tmp_path / "marks").read_bytes() == before
+
+
+def test_half_of_it_is_nothing(tmp_path: Path) -> None:
+    """A file that was cut off or damaged is dropped; the marks tell what is known."""
+    marks = new_marks(tmp_path)
+    marks.advance(mark(0))
+    marks.remember(900, b"later")
+    whole = (tmp_path / "end").read_bytes()
+    for end in range(len(whole)):
+        (tmp_path / "end").write_bytes(whole[:end])
+        assert opened(tmp_path).audit_end() == (mark(0).audit_count, mark(0).audit_head)
+    (tmp_path / "end").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert opened(tmp_path).audit_end() == (mark(0).audit_count, mark(0).audit_head)

@@ -119,10 +119,15 @@ class _Open:
         except BaseException:
             self._store.close()
             raise
-        return self._store, Wallet(self._store, vault, now=_now, actor="crash")
+        self._wallet = Wallet(self._store, vault, now=_now, actor="crash")
+        return self._store, self._wallet
 
-    def __exit__(self, *_: object) -> None:
-        self._store.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._wallet.remember()
+        finally:
+            self._store.close()
 
 
 def _create(_: SqliteWallet, wallet: Wallet, name: str) -> str:
