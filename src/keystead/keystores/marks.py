@@ -14,6 +14,7 @@ import fcntl
 import hmac
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ _HEAD: Final = 36  # length and hash
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _BESIDE: Final = ("marks.new", "marks.second")
 _END: Final = "end"  # file that tells how far the audit log goes; lost without harm
+_END_CONTEXT: Final = "Keystead 1 end of the audit log of a wallet"  # of the key of its frame
 _TIDY_FROM: Final = 1024 * 1024  # shorter files are not worth it
 
 
@@ -41,9 +43,11 @@ class Marks:
         self._folder = folder
         self._path = folder / "marks"
         self._key = key
+        self._end_key = blake3(key, derive_key_context=_END_CONTEXT).digest()
         self._marks: dict[Aid, Mark] = {}
         self._latest: Mark | None = None
-        self._inode = -1
+        self._file = (-1, -1)  # device and inode
+        self._let_go: Callable[[], object] = _nothing  # ends the hold on the file
         self._read = 0  # bytes of the file that were read
         self._live = 0  # bytes of frames that are not out of date
 
@@ -56,6 +60,7 @@ class Marks:
         """Make the wallet known on this machine."""
         with _errors():
             _make_folder(self._folder)
+            self._check_private(self._folder.stat())
             flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, 0o600)
             try:
@@ -117,18 +122,17 @@ class Marks:
             data = (self._folder / _END).read_bytes()
         except FileNotFoundError:
             return known
-        if not self._is_frame(data, 0):
+        payload = data[_HEAD:]
+        if data != _frame(payload, self._end_key):
             return known  # half written when the power went
-        told = msgspec.msgpack.decode(data[_HEAD:], type=tuple[int, bytes])
-        return max(known, told)
+        return max(known, msgspec.msgpack.decode(payload, type=tuple[int, bytes]))
 
     def _write_end(self, count: int, head: bytes) -> None:
         """Write it beside the marks: what is not synced must not lie among them."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._folder / _END, flags, 0o600)
         try:
-            payload = msgspec.msgpack.encode((count, head))
-            frame = len(payload).to_bytes(4, "big") + self._hash(payload) + payload
+            frame = _frame(msgspec.msgpack.encode((count, head)), self._end_key)
             os.ftruncate(descriptor, 0)
             _write_all(descriptor, frame, 0)
         finally:
@@ -164,23 +168,21 @@ class Marks:
         self._latest = mark
 
     def _frame(self, mark: Mark) -> bytes:
-        payload = msgspec.msgpack.encode(mark)
-        return len(payload).to_bytes(4, "big") + self._hash(payload) + payload
-
-    def _hash(self, payload: bytes) -> bytes:
-        return blake3(payload, key=self._key).digest()
+        return _frame(msgspec.msgpack.encode(mark), self._key)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Hold the file alone, with everything read that others appended."""
         with _errors():
+            self._check_private(self._folder.stat())
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
             lock = os.open(self._folder / "lock", flags | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 descriptor = os.open(self._path, flags)
                 try:
-                    found = _checked(descriptor)
+                    found = os.fstat(descriptor)
+                    self._check_private(found)
                     if found.st_nlink > 1:
                         self._finish_tidying()
                     self._catch_up(descriptor, found)
@@ -191,8 +193,10 @@ class Marks:
                 os.close(lock)
 
     def _catch_up(self, descriptor: int, found: os.stat_result) -> None:
-        if found.st_ino != self._inode:
-            self._inode, self._read, self._live = found.st_ino, 0, 0
+        if (found.st_dev, found.st_ino) != self._file:
+            self._hold(descriptor)
+            self._file = (found.st_dev, found.st_ino)
+            self._read, self._live = 0, 0
             self._marks.clear()
             self._latest = None
         if found.st_size < self._read:
@@ -204,6 +208,18 @@ class Marks:
             self._take(msgspec.msgpack.decode(payload, type=Mark), size)
             place += size
             self._read += size
+
+    def _check_private(self, found: os.stat_result) -> None:
+        """Check that the folder, or a file in it, belongs to this user alone."""
+        if found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
+            what = f"others have access to the record of signed events in {self._folder}"
+            raise StoreError(ErrorCode.STORE_PERMISSIONS, what)
+
+    def _hold(self, descriptor: int) -> None:
+        """Keep a file open, in place of the one before: while it is, no other gets its number."""
+        held = os.dup(descriptor)
+        self._let_go()
+        self._let_go = weakref.finalize(self, os.close, held)
 
     def _next(self, data: bytes, place: int) -> bytes | None:
         """Return the content of the frame at `place`, None for the end or a torn one."""
@@ -219,7 +235,7 @@ class Marks:
         end = place + _HEAD + size
         if not 0 < size <= len(data) - place - _HEAD:
             return False
-        hashed = self._hash(data[place + _HEAD : end])
+        hashed = blake3(data[place + _HEAD : end], key=self._key).digest()
         return hmac.compare_digest(hashed, data[place + 4 : place + _HEAD])
 
     def _tidy(self) -> None:
@@ -279,13 +295,12 @@ def _make_folder(folder: Path) -> None:
     _sync_folder(folder.parent)
 
 
-def _checked(descriptor: int) -> os.stat_result:
-    """Return what is known of a file that must belong to this user alone."""
-    found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
-        what = "others can change the record of signed events"
-        raise StoreError(ErrorCode.STORE_PERMISSIONS, what)
-    return found
+def _frame(payload: bytes, key: bytes) -> bytes:
+    return len(payload).to_bytes(4, "big") + blake3(payload, key=key).digest() + payload
+
+
+def _nothing() -> None:
+    """Hold nothing yet."""
 
 
 def _write_all(descriptor: int, data: bytes, place: int) -> None:

@@ -66,3 +66,29 @@ def test_half_of_it_is_nothing(tmp_path: Path) -> None:
         assert opened(tmp_path).audit_end() == (mark(0).audit_count, mark(0).audit_head)
     (tmp_path / "end").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert opened(tmp_path).audit_end() == (mark(0).audit_count, mark(0).audit_head)
+
+
+def test_what_it_does_not_understand_is_nothing(tmp_path: Path) -> None:
+    """A mark in its place, or bytes behind it, are no frame of it: the marks tell what is known."""
+    marks = new_marks(tmp_path)
+    marks.advance(mark(0))
+    marks.remember(900, b"later")
+    whole = (tmp_path / "end").read_bytes()
+    for other in ((tmp_path / "marks").read_bytes(), whole + b"\0", whole * 2, b""):
+        (tmp_path / "end").write_bytes(other)
+        assert opened(tmp_path).audit_end() == (mark(0).audit_count, mark(0).audit_head)
+    marks.remember(900, b"later")
+    assert opened(tmp_path).audit_end() == (900, b"later")
+
+
+def test_it_is_no_mark(tmp_path: Path) -> None:
+    """Its frame has a key of its own: behind the marks it is as good as torn."""
+    marks = new_marks(tmp_path)
+    marks.advance(mark(0))
+    marks.remember(900, b"later")
+    with (tmp_path / "marks").open("ab") as stream:
+        stream.write((tmp_path / "end").read_bytes())
+    other = opened(tmp_path)
+    assert other.latest() == mark(0)
+    other.advance(mark(1))
+    assert opened(tmp_path).find([ALICE, BOB]) == [mark(1), None]

@@ -190,11 +190,31 @@ def test_marks_that_others_can_write_are_refused(tmp_path: Path) -> None:
     assert caught.value.code is ErrorCode.STORE_PERMISSIONS
 
 
+@pytest.mark.parametrize("mode", [0o701, 0o710, 0o770, 0o777])
+def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path, mode: int) -> None:
+    """Who can put another file into the folder could take marks back."""
+    folder = tmp_path / "marks of alice"
+    marks = new_marks(folder)
+    marks.advance(mark(0))
+    folder.chmod(mode)
+    for use in (
+        lambda: marks.advance(mark(1)),
+        lambda: opened(folder).find([ALICE]),
+        lambda: new_marks(folder),
+    ):
+        with pytest.raises(StoreError) as caught:
+            use()
+        assert caught.value.code is ErrorCode.STORE_PERMISSIONS
+        assert str(folder) in str(caught.value)
+    folder.chmod(0o700)
+    assert marks.find([ALICE]) == [mark(0)]
+
+
 def test_a_link_is_refused(tmp_path: Path) -> None:
     """The file is not looked for where a link leads."""
     new_marks(tmp_path / "real")
     folder = tmp_path / "linked"
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     (folder / "marks").symlink_to(tmp_path / "real" / "marks")
     with pytest.raises(StoreError) as caught:
         opened(folder).advance(mark(0))
@@ -254,6 +274,38 @@ def test_what_is_out_of_date_is_removed(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "marks").stat().st_size < 3000
     assert opened(tmp_path).latest() == mark(99)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "marks"]
+
+
+def test_a_new_file_never_has_the_number_of_the_one_that_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File systems give the number of a removed file to the next one; marks are read anew."""
+    monkeypatch.setattr(subject, "_TIDY_FROM", 1000)
+    watching, other = new_marks(tmp_path), opened(tmp_path)
+    assert watching.find([ALICE]) == [None]
+    read = (tmp_path / "marks").stat().st_ino
+    later = []
+    for sn in range(100):
+        other.advance(mark(sn))
+        later.append((tmp_path / "marks").stat().st_ino)
+    tidied = next(place for place, number in enumerate(later) if number != read)
+    assert read not in later[tidied:]
+    assert len(set(later)) > 2
+    assert not wins(watching, mark(99, version="another"))
+
+
+def test_the_hold_on_the_file_ends_with_the_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the file is made anew, one descriptor is open, and none is afterwards."""
+    monkeypatch.setattr(subject, "_TIDY_FROM", 1000)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    marks = new_marks(tmp_path)
+    for sn in range(100):
+        marks.advance(mark(sn))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+    del marks
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_file_that_cannot_be_tidied_still_serves(
