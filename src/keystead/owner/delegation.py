@@ -33,6 +33,7 @@ from keystead.owner.notices import publish_notices
 from keystead.owner.plans import Change
 from keystead.owner.records import Note
 from keystead.owner.settlement import parse
+from keystead.owner.trust import check_state
 from keystead.owner.wallet import IdentifierRecord, Wallet
 
 
@@ -208,6 +209,8 @@ def complete(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> AcceptedEven
         found = waiting(wallet, name)
         record, event = found.record, found.event
         prior = wallet.events.key_state(record.aid)
+        if prior is not None:
+            check_state(wallet, record, prior)
         asked = b"".join(request(wallet, name))
         # The answer came from outside, so it puts nothing on own logs. The event that waits is
         # taken in as anybody would: the wallet is not its controller here, for a controller

@@ -87,6 +87,7 @@ def carry_out(  # noqa: PLR0913 - whose log, where it stands, what to do, and wh
         put_pending(wallet, batch, record, event, plan.exposed, head)
         return None
     put_exposed(wallet, batch, state, plan, note)
+    record = msgspec.structs.replace(record, established=event.said)
     batch.put(IDENTIFIER, record.aid, record, note, tag=record.name)
     if signatures is None:
         put_outgoing(wallet, batch, event, note)
@@ -184,7 +185,9 @@ def put_in_force(
         note: why.
     """
     event = accepted.event
-    done = msgspec.structs.replace(record, pending="", pending_signatures=())
+    done = msgspec.structs.replace(
+        record, pending="", pending_signatures=(), established=event.said
+    )
     batch = wallet.batch()
     plan = _plan_of(wallet, record, event, prior)
     if prior is None:

@@ -145,6 +145,7 @@ def _put_created(
         put_pending(wallet, batch, record, event, places, head)
         return
     put_outgoing(wallet, batch, event, note)
+    record = msgspec.structs.replace(record, established=event.said)
     batch.put(IDENTIFIER, event.aid, record, note, tag=name)
     batch.write()
     accept(wallet, event, sign(wallet, event, places, head))

@@ -15,6 +15,7 @@ from keystead.owner.compromises import compromises, notice_payload, write_notice
 from keystead.owner.events import current_places
 from keystead.owner.intake import take_in
 from keystead.owner.plans import Place
+from keystead.owner.trust import check_state
 from keystead.owner.wallet import IDENTIFIER, KEY, IdentifierRecord, Wallet
 from keystead.suites import Suite
 
@@ -36,6 +37,7 @@ def publish_notices(wallet: Wallet, aid: str) -> int:
     state = wallet.events.key_state(record.aid)
     if state is None or not state.establishment.transferable:
         return 0
+    check_state(wallet, record, state)
     suspects = _suspects(wallet, state)
     if not suspects:
         return 0

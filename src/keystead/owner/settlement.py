@@ -24,6 +24,7 @@ from keystead.owner.events import accept, carry_out, head_of, put_in_force, put_
 from keystead.owner.intake import take_in
 from keystead.owner.notices import publish_notices
 from keystead.owner.records import Note
+from keystead.owner.trust import check_state
 from keystead.owner.wallet import IDENTIFIER, STATE, IdentifierRecord, Wallet, new_master
 from keystead.ports.events import EventStore
 from keystead.ports.keys import Mark
@@ -63,6 +64,7 @@ def ready(wallet: Wallet, name: str) -> tuple[IdentifierRecord, KeyState]:
         raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
     state = _state(wallet, record)
     is_unfinished(wallet, record, state)
+    check_state(wallet, record, state)
     return record, state
 
 
@@ -117,6 +119,7 @@ def settle(
     state = wallet.events.key_state(record.aid)
     if record.pending or state is None or not is_unfinished(wallet, record, state):
         return False
+    check_state(wallet, record, state)
     (mark,) = wallet.vault.marks([record.aid])
     if mark is None or (wanted is not None and _is_wanted(record, state, mark, wanted)):
         return False

@@ -20,6 +20,7 @@ from keystead.owner.identifiers import anchor
 from keystead.owner.records import Note
 from keystead.owner.settlement import is_unfinished, ready, settle
 from keystead.owner.standing import Exposure, Standing, Verdict, judge_signature
+from keystead.owner.trust import check_state
 from keystead.owner.wallet import IDENTIFIER, IdentifierRecord, Wallet
 from keystead.suites import Suite
 
@@ -110,6 +111,7 @@ def _signer(wallet: Wallet, name: str) -> tuple[IdentifierRecord, KeyState]:
     if record.pending and state is not None:
         # Until the delegator approves of the rotation the keys of before are in force.
         is_unfinished(wallet, record, state)
+        check_state(wallet, record, state)
     else:
         record, state = ready(wallet, name)
     if _is_over(state):

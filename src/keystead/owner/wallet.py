@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -76,6 +76,8 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
         pending: an event that waits for the approval of the delegator.
         pending_signatures: its signatures, as CESR text.
         suspects: a key of it was ever compromised, so each rotation has to tell of that.
+        established: digest of the latest establishment event in force, so that nothing else is
+            taken for its keys; empty before the first is.
     """
 
     aid: Aid
@@ -89,6 +91,7 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
     pending: str = ""
     pending_signatures: tuple[str, ...] = ()
     suspects: bool = False
+    established: Digest | Literal[""] = ""
 
 
 class TokenRecord(msgspec.Struct, frozen=True, gc=False):
