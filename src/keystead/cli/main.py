@@ -11,7 +11,6 @@ from keystead.errors import KeysteadError
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 # Name -> module and attribute of the command, and its line in the help.
 _COMMANDS = {
-    "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
     "init": ("keystead.cli.init:init", "Make a wallet."),
     "unlock": ("keystead.cli.locking:unlock", "Keep the wallet open for a while."),
     "lock": ("keystead.cli.locking:lock", "Lock the wallet."),
@@ -27,7 +26,9 @@ _COMMANDS = {
     "sign": ("keystead.cli.sign:sign", "Sign a document."),
     "verify": ("keystead.cli.verify:verify", "Tell what a signature is worth."),
     "doctor": ("keystead.cli.doctor:doctor", "Check the wallet whole; repair what can be."),
+    "history": ("keystead.cli.history:history", "Show what was done with the wallet."),
     "log": ("keystead.cli.log:log", "Verify key event logs."),
+    "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
 }
 _ALIASES = {"identifier": "id"}
 
@@ -63,9 +64,12 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
+  keystead init                             make a wallet: the first step
+  keystead unlock                           so that commands need no passphrase for a while
+  keystead id create alice                  make an identifier
+  keystead sign FILE --as alice             sign a document
+  keystead verify FILE --log alice.cesr     tell what the signature is worth; needs no wallet
   keystead log verify alice.cesr            verify every log in a file
-  curl -s URL | keystead log verify -       verify a stream as it comes
-  keystead inspect alice.cesr               show what is in a file
 
 \b
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not valid or duplicitous,

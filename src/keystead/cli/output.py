@@ -2,7 +2,7 @@
 
 import json
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -47,11 +47,15 @@ def say(message: str) -> None:
     click.echo(f"keystead: {printable(message)}", err=True)
 
 
+_JOINER: Final = "\u200d"  # inside emoji; it moves nothing
+
+
 def printable(text: str) -> str:
     """Return text that cannot steer a terminal: control and format characters are escaped."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    shown = (char if char.isprintable() or char == _JOINER else ascii(char)[1:-1] for char in text)
+    return "".join(shown)
 
 
 def as_json(value: Any) -> str:  # noqa: ANN401 - whatever a command reports

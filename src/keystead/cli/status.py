@@ -15,7 +15,8 @@ from keystead.cli.wallets import (
     open_store,
     wallet_options,
 )
-from keystead.custody.cryptoperiods import Notice, warnings
+from keystead.custody.catalogue import KeyType
+from keystead.custody.cryptoperiods import Notice, NoticeKind, warnings
 from keystead.custody.records import KeyRecord
 from keystead.keystores.remote import RemoteVault
 from keystead.owner.settlement import unreconciled
@@ -52,9 +53,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         """Return what to do next."""
         if self.unreconciled:
             return "keystead id reconcile NAME --log FILE"
-        urgent = [one for one in self.notices or () if one.identifier]
-        if urgent:
-            return f"keystead id rotate {urgent[0].identifier}"
+        if self.current is False:
+            return "put the latest copy of the wallet back, or: keystead id reconcile --log FILE"
+        for notice in self.notices or ():
+            if command := _renewal(notice):
+                return command
         if self.pending:
             return f"keystead delegation request {quote(self.pending[0])}"
         if not self.identifiers:
@@ -134,8 +137,24 @@ def _lines(found: Status) -> list[str]:
     ]
     if found.current is False and not found.unreconciled:
         lines.append("behind       this is not the latest copy of the wallet on this machine")
-    lines += [f"notice       {one.text}: {one.key}" for one in found.notices or ()]
+    lines += [
+        f"notice       {one.text}: {one.key}" + (f"; {_renewal(one)}" if _renewal(one) else "")
+        for one in found.notices or ()
+    ]
     return lines + ([f"next         {found.hint()}"] if found.hint() else [])
+
+
+def _renewal(notice: Notice) -> str:
+    """Return the command that puts another key in place; empty when there is none."""
+    if notice.kind is NoticeKind.CLOCK:
+        return ""
+    if notice.identifier:
+        return f"keystead id rotate {notice.identifier}"
+    if notice.type is KeyType.WALLET_PASSPHRASE:
+        return "keystead passphrase"
+    if notice.type is KeyType.MASTER_SEED:
+        return f"keystead key retire {notice.key}"
+    return ""  # the data key serves as long as its wallet
 
 
 def _events(number: int) -> str:

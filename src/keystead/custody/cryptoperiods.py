@@ -78,7 +78,7 @@ def _clock_is_wrong(record: KeyRecord, now: datetime) -> Notice:
     seen = _last_known(record).date()
     text = (
         f"the clock says {now.date()}, but a key was made or activated on {seen}: "
-        "set the clock, or rotate that key if the clock is right now"
+        "set the clock, or put another key in its place if the clock is right now"
     )
     return _notice(record, NoticeKind.CLOCK, text)
 

@@ -121,7 +121,7 @@ MEANINGS: Final[Mapping[Kind, Meaning]] = MappingProxyType(
         ),
         Kind.ENVELOPE_CHANGED: _problem(
             "how the passphrase opens the wallet is not as it was written last",
-            "change the passphrase: keystead passphrase change; if you cannot, restore a backup",
+            "restore a copy of the wallet that was made after the passphrase was changed last; if there is none, move to a new wallet",
         ),
         Kind.AUDIT_CHAIN: _problem(
             "the history of the wallet was changed or cut: it proves nothing from there on",

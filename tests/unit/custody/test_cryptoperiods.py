@@ -86,7 +86,7 @@ def test_a_clock_before_the_keys_gives_one_warning() -> None:
     assert notice.key == "b"
     assert notice.text == (
         "the clock says 1970-01-01, but a key was made or activated on 2026-01-02: "
-        "set the clock, or rotate that key if the clock is right now"
+        "set the clock, or put another key in its place if the clock is right now"
     )
 
 
