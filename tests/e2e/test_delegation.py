@@ -47,13 +47,14 @@ def _aid(desk: Desk, name: str) -> str:
 
 def _request(pump: Desk) -> Path:
     path = pump.folder / "pump.request"
-    pump.did("delegation", "request", "pump", "-o", path)
+    pump.did("delegation", "request", "pump", "-o", path, "--force")
     return path
 
 
 def _answer(plant: Desk, request: Path, *options: str) -> Path:
     path = plant.folder / "pump.answer"
-    plant.did("delegation", "approve", request, "--as", "plant", "-o", path, "--yes", *options)
+    arguments = ("approve", request, "--as", "plant", "-o", path, "--yes", "--force")
+    plant.did("delegation", *arguments, *options)
     return path
 
 
@@ -224,3 +225,24 @@ def test_a_result_for_programs_needs_a_file(plant: Desk, pump: Desk) -> None:
     assert _refused(plant, *arguments, "--json") == (2, "usage.argument")
     assert _refused(plant, *arguments, "-o", nowhere) == (2, "usage.file")
     assert json.loads(plant.did("id", "show", "plant", "--json"))["sn"] == "0"
+
+
+def test_no_other_file_is_lost(plant: Desk, pump: Desk) -> None:
+    """A file with another content is kept, without --force; what is refused approves nothing."""
+    thesis = plant.write("thesis", b"precious")
+    request = _request(pump)
+    arguments = ("approve", request, "--as", "plant", "--yes", "-o")
+    assert _refused(pump, "request", "pump", "-o", thesis) == (2, "usage.exists")
+    assert _refused(plant, *arguments, thesis) == (2, "usage.exists")
+    for name in ("wallet.db", "pump.request"):
+        inside = plant.owner.home / name
+        for force in ((), ("--force",)):
+            assert _refused(plant, *arguments, inside, *force) == (2, "usage.file")
+    (plant.folder / "link").symlink_to(thesis)
+    assert _refused(plant, *arguments, "link", "--force") == (2, "usage.file")
+    assert json.loads(plant.did("id", "show", "plant", "--json"))["sn"] == "0"
+    assert thesis.read_bytes() == b"precious"
+    plant.did("delegation", *arguments, thesis, "--force")
+    assert thesis.read_bytes().startswith(b'{"v":"KERI')
+    plant.did("delegation", *arguments, thesis)  # the same once more
+    pump.did("delegation", "request", "pump", "-o", request)

@@ -1,15 +1,13 @@
 """`keystead delegation`: one identifier approves the keys of another, between wallets, by file."""
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from keystead.cli.asking import confirm
+from keystead.cli.files import check_place, refuse_existing, write_file
 from keystead.cli.id_options import json_option
 from keystead.cli.output import as_json, printable
 from keystead.cli.source import read_chunks
@@ -20,7 +18,14 @@ if TYPE_CHECKING:
     from keystead.keri.events import AnyKeyEvent
     from keystead.owner.delegation import Asked
 
+Result = TypeVar("Result")
+
 _WHAT: Final = {"dip": "an inception", "drt": "a rotation"}
+
+
+def _force_option(command: Callable[..., Result]) -> Callable[..., Result]:
+    told = "Replace another file that is there."
+    return click.option("--force", is_flag=True, help=told)(command)
 
 
 @click.group(
@@ -51,9 +56,12 @@ Examples:
 )
 @click.argument("name")
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.")
+@_force_option
 @json_option
 @wallet_options
-def request(place: WalletPlace, name: str, *, output: str | None, json_output: bool) -> None:
+def request(
+    place: WalletPlace, name: str, *, output: str | None, force: bool, json_output: bool
+) -> None:
     """Write what the delegator needs to approve the event that waits.
 
     It can be written again until the event is complete, and is always the same. With --json,
@@ -65,7 +73,7 @@ def request(place: WalletPlace, name: str, *, output: str | None, json_output: b
     with open_wallet(place) as wallet:
         found = owner.waiting(wallet, name)
         data = b"".join(owner.request(wallet, name))
-    _write(output, data)
+    _write(output, data, force=force)
     if json_output:
         told = {"name": found.record.name, "delegator": found.delegator, "file": output}
         click.echo(as_json({**told, **_event_value(found.event)}))
@@ -87,6 +95,7 @@ What was approved before is not approved again: the answer is written once more.
 @click.argument("file", metavar="REQUEST|-")
 @click.option("--as", "name", metavar="NAME", required=True, help="The identifier that approves.")
 @click.option("-o", "--output", metavar="FILE", help="Write the answer to FILE.")
+@_force_option
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -97,6 +106,7 @@ def approve(  # noqa: PLR0913 - one parameter for each option
     *,
     name: str,
     output: str | None,
+    force: bool,
     reason: str,
     yes: bool,
     json_output: bool,
@@ -107,7 +117,7 @@ def approve(  # noqa: PLR0913 - one parameter for each option
     """
     from keystead.owner import delegation as owner  # noqa: PLC0415 - for --help
 
-    _check_output(output, json_output=json_output)
+    there = _check_output(output, json_output=json_output)
     pieces = list(read_chunks(file))
     with open_wallet(place) as wallet:
         asked = owner.requested(wallet, name, pieces)
@@ -115,10 +125,12 @@ def approve(  # noqa: PLR0913 - one parameter for each option
             for line in _asked_lines(one, name):
                 click.echo(line, err=True)
         if not all(one.approved for one in asked):
+            if output is not None and there and not force:
+                refuse_existing(output)  # of a new approval the answer is new too
             confirm("Approve it?", yes=yes)
         approved = owner.approve(wallet, name, pieces, reason=reason)
         data = b"".join(owner.answer(wallet, name, approved))
-    _write(output, data)
+    _write(output, data, force=force)
     if json_output:
         told = [
             {**_event_value(one.event), "anchored_at": f"{one.anchored_at:x}", "new": one.new}
@@ -188,43 +200,22 @@ def _threshold(field: Any) -> str:  # noqa: ANN401 - hex text or weights, as in 
     return f"enough must sign to reach 1: {field}"
 
 
-def _check_output(output: str | None, *, json_output: bool) -> None:
-    """Check where a file goes, before anything is signed.
+def _check_output(output: str | None, *, json_output: bool) -> bool:
+    """Check where a file goes, before anything is signed; tell whether one is there already.
 
     Raises:
         UsageError: it cannot go there (usage.argument, usage.file).
     """
-    if output is None:
-        if json_output:
-            what = "the file itself goes to standard output, so --json needs -o FILE"
-            raise UsageError(ErrorCode.ARGUMENT, what)
-        return
-    path = Path(output)
-    if path.exists() and not path.is_file():
-        raise UsageError(ErrorCode.FILE, f"{output} is no ordinary file")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(ErrorCode.FILE, f"the folder of {output} is not there or read-only")
+    if output is not None:
+        return check_place(output)
+    if json_output:
+        what = "the file itself goes to standard output, so --json needs -o FILE"
+        raise UsageError(ErrorCode.ARGUMENT, what)
+    return False
 
 
-def _write(output: str | None, data: bytes) -> None:
-    """Write a file as a whole, or leave what is there.
-
-    Raises:
-        UsageError: it cannot be written (usage.file).
-    """
+def _write(output: str | None, data: bytes, *, force: bool) -> None:
     if output is None:
         sys.stdout.buffer.write(data)
-        return
-    path = Path(output)
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        try:
-            beside.write_bytes(data)
-            beside.replace(path)
-        finally:
-            with suppress(OSError):
-                beside.unlink()
-    except OSError as error:
-        what = f"cannot write {output}: {error.strerror}"
-        hint = "repeat the command with another -o; nothing is done twice"
-        raise UsageError(ErrorCode.FILE, what, hint=hint) from None
+    else:
+        write_file(output, data, replace=force)

@@ -4,11 +4,11 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.files import check_place, read_start, write_file
 from keystead.cli.id_options import json_option
 from keystead.cli.output import as_json, printable, say
 from keystead.cli.wallets import WalletPlace, now, open_wallet, wallet_options
@@ -192,41 +192,9 @@ def _write_file(name: str, messages: Iterable[bytes]) -> int:
     Raises:
         UsageError: it holds something else than a log, or cannot be written (usage.file).
     """
-    path, data = Path(name), b"".join(messages)
-    _check_replaceable(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("xb") as target:
-            target.write(data)
-            target.flush()
-            os.fsync(target.fileno())
-        beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise UsageError(ErrorCode.FILE, f"cannot write {name}: {error.strerror}") from None
+    data = b"".join(messages)
+    if check_place(name) and read_start(name, len(_EVENT_START)) not in (b"", _EVENT_START):
+        what = f"{name} exists and is no log; it is not overwritten"
+        raise UsageError(ErrorCode.FILE, what, hint="give the name of a new file to -o")
+    write_file(name, data, replace=True)
     return len(data)
-
-
-def _check_replaceable(path: Path) -> None:
-    """Check that nothing but an older log is lost.
-
-    Raises:
-        UsageError: it is something else (usage.file).
-    """
-    try:
-        if not path.exists():
-            return
-        with path.open("rb") as old:
-            start = old.read(len(_EVENT_START))
-    except OSError as error:
-        raise UsageError(ErrorCode.FILE, f"cannot write {path}: {error.strerror}") from None
-    if path.is_file() and start in (b"", _EVENT_START):
-        return
-    what = f"{path} exists and is no log; it is not overwritten"
-    raise UsageError(ErrorCode.FILE, what, hint="give the name of a new file to -o")

@@ -1,13 +1,12 @@
 """`keystead sign`: a detached signature of a document."""
 
-import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import click
 
+from keystead.cli.files import check_place, read_start, write_file
 from keystead.cli.output import as_json, printable, say
 from keystead.cli.source import read_chunks
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
@@ -89,7 +88,7 @@ def sign(  # noqa: PLR0913 - one for each option
         done = sign_document(wallet, record.aid, digest, anchored=anchor, known=known)
     data = write_signature(done.signature)
     if target != STREAM and done.fresh:
-        _write(Path(target), data, replace=force)
+        write_file(target, data, replace=force)
     _tell(file, target, done, data, json_output=json_output)
 
 
@@ -113,26 +112,13 @@ def _checked(file: str, target: str, *, force: bool) -> bytes | None:
         raise UsageError(ErrorCode.FILE, f"there is no file {file}")
     if target == STREAM:
         return None
-    path = Path(target)
-    try:
-        if not path.parent.is_dir():
-            raise UsageError(ErrorCode.FILE, f"the folder of {target} does not exist")
-        if not os.access(path.parent, os.W_OK):
-            raise UsageError(ErrorCode.FILE, f"the folder of {target} is read-only")
-        if not os.path.lexists(path):
-            return None
-        if not path.is_file():
-            hint = "write to standard output with: -o -"
-            raise UsageError(ErrorCode.FILE, f"{target} is no ordinary file", hint=hint)
-        if file != STREAM and path.samefile(file):
+    with suppress(OSError):
+        if file != STREAM and Path(target).samefile(file):
             what = f"{target} is the document itself"
             raise UsageError(ErrorCode.FILE, what, hint="name another file with -o")
-        if force:
-            return None
-        with path.open("rb") as stream:
-            return stream.read(DEFAULT_LIMITS.attachments + 1)
-    except OSError as error:
-        raise UsageError(ErrorCode.FILE, f"cannot use {target}: {error.strerror}") from None
+    if not check_place(target) or force:
+        return None
+    return read_start(target, DEFAULT_LIMITS.attachments + 1)
 
 
 def _known(before: bytes, digest: str, target: str) -> DocumentSignature:
@@ -148,35 +134,6 @@ def _known(before: bytes, digest: str, target: str) -> DocumentSignature:
     what = f"{target} exists and is no signature of this document as it is now"
     hint = "write to another file with -o, or replace it with --force"
     raise UsageError(ErrorCode.EXISTS, what, hint=hint)
-
-
-def _write(path: Path, data: bytes, *, replace: bool) -> None:
-    """Write a file as a whole or not at all.
-
-    Raises:
-        UsageError: it cannot be written (usage.file), or exists by now (usage.exists).
-    """
-    partial = path.with_name(f".keystead-{secrets.token_hex(8)}")
-    try:
-        try:
-            with partial.open("xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if not replace and os.path.lexists(path):
-                raise UsageError(ErrorCode.EXISTS, f"{path} exists; it is not overwritten")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        what = f"cannot write {path}: {error.strerror}"
-        hint = "give it another place with -o; nothing was written"
-        raise UsageError(ErrorCode.FILE, what, hint=hint) from None
 
 
 def _tell(file: str, target: str, done: Signed, data: bytes, *, json_output: bool) -> None:
