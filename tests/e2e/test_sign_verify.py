@@ -9,22 +9,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import fields
 
+from keystead.cesr.groups import SignatureGroup
 from keystead.cli.sign import sign as sign_command
 from keystead.cli.verify import verify as verify_command
 from keystead.keri import build
-from keystead.keri.seals import OtherData
+from keystead.keri.build import Configuration
+from keystead.keri.seals import EventSeal, OtherData
 from keystead.keystores.address import connect, peer
 from keystead.owner import delegation, identifiers, life
-from keystead.owner.documents import read_signature
+from keystead.owner.documents import (
+    DocumentSignature,
+    read_signature,
+    statement,
+    write_signature,
+)
 from keystead.owner.plans import Creation
 from keystead.owner.standing import Exposure, Standing, Verdict
-from keystead.testing.authoring import Author
+from keystead.stores import rows
+from keystead.testing.authoring import Author, KeyPair
 from support.commands import COMMAND, ROOT
 from support.desks import Desk, unlocked
-from support.documents import ANCHOR, DIGEST, DOCUMENT, signed_document
+from support.documents import ANCHOR, DIGEST, DOCUMENT, notice, signed_document
+from support.histories import feed
 from support.wallets import make_wallet
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -413,3 +423,66 @@ def _cpu(process: int) -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     times = Path(f"/proc/{process}/stat").read_text("ascii").rsplit(")", 1)[1].split()[11:13]
     return used.ru_utime + used.ru_stime + sum(map(int, times)) / _TICK
+
+
+# The logs of the wallet, without its passphrase.
+
+
+def test_keys_that_the_wallet_computed_are_not_believed(desk: Desk, tmp_path: Path) -> None:
+    """Whoever can write the file can compute checksums, but no signature of an event."""
+    wallet = make_wallet(tmp_path)
+    aid = identifiers.create(wallet, "alice", Creation()).aid
+    state = wallet.events.key_state(aid)
+    assert state is not None
+    thief = KeyPair("thief")
+    keys = msgspec.structs.replace(state.establishment, signing_keys=(thief.key,))
+    with wallet.sqlite.database.transaction() as connection:
+        forged = rows.to_state(keys)
+        query = "UPDATE establishment SET state = ?, checksum = ? WHERE aid = ?"
+        connection.execute(query, (forged, rows.checksum(aid, 0, forged), aid))
+    after = wallet.events.key_state(aid)
+    assert after is not None
+    assert after.establishment.signing_keys == (thief.key,)
+    wallet.sqlite.close()
+    made = thief.indexed(statement(DIGEST, EventSeal(aid, 0, state.said)), 0, None)
+    signature = DocumentSignature(DIGEST, SignatureGroup(aid, 0, state.said, (made,)))
+    document = desk.write("contract.pdf")
+    desk.write("contract.pdf.sig", write_signature(signature))
+    ran = desk.strange("verify", document, "--home", wallet.home, "--json")
+    assert (ran.code, json.loads(ran.out)["fault"]) == (3, "verify.signature")
+
+
+def test_all_that_the_wallet_knows_of_a_log_counts(desk: Desk, tmp_path: Path) -> None:
+    """Notices of stolen keys, second events of the signer or of his delegator, and what waits."""
+    wallet = make_wallet(tmp_path)
+    document = desk.write("contract.pdf")
+    kept, signed = bytearray(), {}
+
+    robbed = Author("robbed")
+    kept += robbed.incept().framed
+    key, signed["robbed"] = robbed.state.establishment.signing_keys[0], signed_document(robbed)
+    kept += robbed.rotate().framed + notice(robbed, key, 0)
+
+    boss, clerk, late = Author("boss"), Author("clerk"), Author("late")
+    kept += boss.incept().framed
+    begun = clerk.incept(configuration=Configuration(delegator=boss.aid))
+    signed["clerk"] = signed_document(clerk)
+    twin = boss.fork()
+    kept += boss.interact(begun.seal).framed + begun.framed + twin.interact(OtherData("1")).framed
+    kept += late.incept(configuration=Configuration(delegator=boss.aid)).framed
+    signed["late"] = signed_document(late)
+    feed(wallet.events, [bytes(kept)], now=wallet.now())
+    wallet.sqlite.close()
+
+    found = {}
+    for name, data in signed.items():
+        desk.write("contract.pdf.sig", data)
+        ran = desk.strange("verify", document, "--home", wallet.home, "--json")
+        value = json.loads(ran.out)
+        found[name] = (ran.code, value["standing"], value["duplicitous"], value["exposure"])
+        assert ("of its delegator" in ran.err) == (name == "late")
+    assert found == {
+        "robbed": (3, Standing.ROTATED, False, Exposure.NOT_ANCHORED),
+        "clerk": (3, Standing.CURRENT, True, Exposure.NONE),
+        "late": (4, Standing.UNKNOWN_LOG, False, Exposure.NONE),
+    }

@@ -1,7 +1,7 @@
 """`keystead verify`: what the signature of a document is worth."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from keystead.cesr.keys import is_aid
+from keystead.cesr.keys import Aid, is_aid
 from keystead.cesr.stream import Malformed
 from keystead.cli.output import ExitCode, as_json, printable, say
 from keystead.cli.source import read_chunks
@@ -34,6 +34,7 @@ from keystead.stores.memory import MemoryStore
 
 _STREAM: Final = "-"
 _ENDING: Final = ".sig"
+_WALLET: Final = "of the wallet"  # in the place of a file
 _PLACES: Final = ("sn", "rotated_at", "anchored_at", "compromised_since", "log_sn")
 # Whoever asks names the logs, so no identifier has to be kept from pushing out others.
 _LIMITS: Final = replace(
@@ -93,13 +94,12 @@ def verify(
         what = f"the signature is by {signature.aid}, not by {by}"
         hint = "ask for a signature by the right identifier"
         raise VerificationError(ErrorCode.SIGNER, what, hint=hint)
-    with _known_logs(logs, home) as store:
-        digest = digest_of(read_chunks(file), signature.digest_code)
-        known = compromises(store, signature.aid)
-        verdict = judge_signature(signature, digest, store, known)
-        undecided = verdict.standing in UNDECIDED
-        if undecided and any(one.waiting.log == signature.aid for one in store.waiting()):
-            say("note: parts of the log wait for others, such as the log of its delegator")
+    store, incomplete = _known_logs(logs, home, signature.aid)
+    digest = digest_of(read_chunks(file), signature.digest_code)
+    verdict = judge_signature(signature, digest, store, compromises(store, signature.aid))
+    undecided = verdict.standing in UNDECIDED
+    if undecided and incomplete:
+        say("note: parts of the log wait for others, such as the log of its delegator")
     if undecided and not logs:
         say("note: only the logs of your wallet are known; give others with --log FILE")
     if json_output:
@@ -173,32 +173,56 @@ def _is_signature(file: str) -> bool:
     return False
 
 
-@contextmanager
-def _known_logs(names: Sequence[str], home: str | None) -> Iterator[EventStore]:
-    """Give the logs to verify with: those of the files, or else those of the wallet, if any."""
+def _known_logs(names: Sequence[str], home: str | None, aid: Aid) -> tuple[EventStore, bool]:
+    """Verify the logs of the files, or else that of the signer in the wallet, if there is one.
+
+    Returns:
+        What was verified, and whether parts of the log of the signer wait for others.
+    """
     memory = MemoryStore(_LIMITS)
+    processor, now = EventProcessor(memory, limits=_LIMITS), datetime.now(UTC)
+    waits = False
     if names:
-        processor, now = EventProcessor(memory, limits=_LIMITS), datetime.now(UTC)
         for name in names:
-            _take(processor, name, now)
-        yield memory
-        return
-    from keystead.stores.wallet import SqliteWallet  # noqa: PLC0415 - not with exported logs
+            _take(processor, name, read_chunks(name), now)
+    else:
+        waits = _take_known(processor, home, aid, now)
+    return memory, waits or _waits(memory, aid)
+
+
+def _take_known(processor: EventProcessor, home: str | None, aid: Aid, now: datetime) -> bool:
+    """Verify the log of a signer from the raw bytes in the wallet; tell whether parts wait.
+
+    What the wallet has computed of it, such as keys in force, is not believed: nothing but a
+    passphrase would tell who wrote that.
+
+    Raises:
+        StoreError: the store cannot be read, or is not there though it was named.
+    """
+    from keystead.owner.exporting import known_log  # noqa: PLC0415 - not with exported logs
+    from keystead.stores.wallet import SqliteWallet  # noqa: PLC0415 - as above
 
     try:
         wallet = SqliteWallet.open(home_folder(home))
     except StoreError as error:
         if home is not None or error.code is not ErrorCode.STORE_MISSING:
             raise
-        yield memory
-        return
+        return False
     try:
-        yield wallet.events
+        stream = list(known_log(wallet.events, aid))
+        waits = _waits(wallet.events, aid)
     finally:
         wallet.close()
+    if stream:
+        _take(processor, _WALLET, stream, now)
+    return waits
 
 
-def _take(processor: EventProcessor, name: str, now: datetime) -> None:
+def _waits(store: EventStore, aid: Aid) -> bool:
+    return any(one.waiting.log == aid for one in store.waiting())
+
+
+def _take(processor: EventProcessor, name: str, stream: Iterable[bytes], now: datetime) -> None:
     """Verify a log.
 
     Raises:
@@ -207,7 +231,8 @@ def _take(processor: EventProcessor, name: str, now: datetime) -> None:
     """
     reader = processor.reader()
     refused = size = 0
-    pieces: Iterator[bytes | None] = chain(read_chunks(name), [None])
+    check = "keystead doctor" if name == _WALLET else f"keystead log verify {name}"
+    pieces: Iterator[bytes | None] = chain(stream, [None])
     for piece in pieces:
         if piece is None:
             reader.close()
@@ -216,7 +241,7 @@ def _take(processor: EventProcessor, name: str, now: datetime) -> None:
             reader.feed(piece)
         for item in reader:
             if isinstance(item, Malformed):
-                hint = f"a log is what keystead id export writes; see: keystead log verify {name}"
+                hint = f"a log is what keystead id export writes; see: {check}"
                 what = f"the log {name} is damaged at byte {item.start}: {item.error.message}"
                 raise DecodeError(item.error.code, what, hint=hint)
             results = processor.process(item, now=now)
@@ -224,7 +249,7 @@ def _take(processor: EventProcessor, name: str, now: datetime) -> None:
     if not size:
         raise DecodeError(ErrorCode.EMPTY, f"the log {name} is empty")
     if refused:
-        say(f"note: {refused} messages of {name} were refused; see: keystead log verify {name}")
+        say(f"note: {refused} messages of {name} were refused; see: {check}")
 
 
 def _is_refused(verdict: object) -> bool:

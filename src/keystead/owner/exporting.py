@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from keystead.cesr.keys import Aid
 from keystead.errors import ErrorCode, KeystoreError
-from keystead.node.replay import replay_approved
+from keystead.keri.duplicity import DuplicityEvidence
+from keystead.node.replay import evidence_stream, replay_approved
 from keystead.owner.compromises import kept_notices
 from keystead.owner.records import Note
 from keystead.owner.wallet import OUTBOX, Outgoing, Wallet, outbox_id
+from keystead.ports import EventStore
 
 
 def log_stream(wallet: Wallet, name: str) -> Iterator[bytes]:
@@ -25,11 +27,35 @@ def log_stream(wallet: Wallet, name: str) -> Iterator[bytes]:
         what = f"{record.name} waits for its delegator: nothing of it is in force yet"
         hint = f"ask the delegator with: keystead delegation request {record.name}"
         raise KeystoreError(ErrorCode.LIFE_STATE, what, hint=hint)
+    yield from _log(wallet.events, record.aid)
+
+
+def known_log(store: EventStore, aid: Aid) -> Iterator[bytes]:
+    """Give all that a store holds of a log, so that it can be verified anew.
+
+    Proof of duplicity is in it, of the log and of those of its delegators.
+    """
+    found: list[DuplicityEvidence] = []
+    above: dict[Aid, None] = {}
+    one: Aid | None = aid
+    while one is not None and one not in above:
+        above[one] = None
+        found += store.duplicity(one)
+        state = store.key_state(one)
+        one = None if state is None else state.establishment.delegator
+    yield from evidence_stream(store, found)
+    for one in above:
+        yield from _log(store, one)
+
+
+def _log(store: EventStore, aid: Aid) -> Iterator[bytes]:
+    """Give a log with that of its delegator, and with notices of compromised keys."""
     given: dict[Aid, int] = {}
-    yield from replay_approved(wallet.events, record.aid, given)
-    if state.establishment.delegator is not None:
-        yield from replay_approved(wallet.events, state.establishment.delegator, given)
-    yield from kept_notices(wallet.events, record.aid)
+    yield from replay_approved(store, aid, given)
+    state = store.key_state(aid)
+    if state is not None and state.establishment.delegator is not None:
+        yield from replay_approved(store, state.establishment.delegator, given)
+    yield from kept_notices(store, aid)
 
 
 def outgoing(wallet: Wallet, name: str) -> list[Outgoing]:
