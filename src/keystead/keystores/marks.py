@@ -57,7 +57,7 @@ class Marks:
         return self._path.exists()
 
     def create(self) -> None:
-        """Make the wallet known on this machine."""
+        """Make the wallet known on this machine; how far its audit log went is not, any more."""
         with _errors():
             _make_folder(self._folder)
             self._check_private(self._folder.stat())
@@ -67,6 +67,7 @@ class Marks:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            (self._folder / _END).unlink(missing_ok=True)
             _sync_folder(self._folder)
 
     def find(self, aids: Iterable[Aid]) -> list[Mark | None]:

@@ -15,6 +15,7 @@ from keystead.owner.compromises import compromises, notice_payload, write_notice
 from keystead.owner.events import current_places
 from keystead.owner.intake import take_in
 from keystead.owner.plans import Place
+from keystead.owner.restoring import TOLD
 from keystead.owner.trust import check_state
 from keystead.owner.wallet import IDENTIFIER, KEY, IdentifierRecord, Wallet
 from keystead.suites import Suite
@@ -97,9 +98,10 @@ def _suspects(wallet: Wallet, state: KeyState) -> list[tuple[KeyRecord, int]]:
 
 
 def _reason(wallet: Wallet, key: KeyRecord) -> str:
-    """Return why a key was marked, in the owner's words."""
+    """Return why a key was marked, in the owner's words, here or in another copy of the wallet."""
     notes = [one.note for one in wallet.records.history(KEY, key.id)]
-    return next((note.reason for note in reversed(notes) if note.action == COMPROMISE), "")
+    told = [note for note in notes if note.action in (COMPROMISE, TOLD)]
+    return told[-1].reason if told else ""
 
 
 def _publish(wallet: Wallet, places: Sequence[Place], payload: bytes, state: KeyState) -> None:

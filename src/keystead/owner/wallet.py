@@ -78,6 +78,8 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
         suspects: a key of it was ever compromised, so each rotation has to tell of that.
         established: digest of the latest establishment event in force, so that nothing else is
             taken for its keys; empty before the first is.
+        forked: its log was published in another version than is here, so nothing is signed for
+            it until the owner accepts that.
     """
 
     aid: Aid
@@ -92,6 +94,7 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
     pending_signatures: tuple[str, ...] = ()
     suspects: bool = False
     established: Digest | Literal[""] = ""
+    forked: bool = False
 
 
 class TokenRecord(msgspec.Struct, frozen=True, gc=False):
@@ -219,7 +222,7 @@ class Wallet:
         if not self.vault.known_here():
             return False
         number, head = self.vault.audit_end()
-        return not number or self.store.audit_hash(number) == head
+        return not number or self.records.go_on_from(number, head)
 
     def remember(self) -> None:
         """Have this machine know how far the audit log goes, after changes that sign no event.

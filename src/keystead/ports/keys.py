@@ -166,7 +166,10 @@ class Vault(Protocol):
         """Tell whether this machine has marks of the wallet."""
 
     def adopt(self) -> None:
-        """Begin to keep marks of the wallet on this machine, where there are none."""
+        """Begin to keep marks of the wallet on this machine, where there are none.
+
+        How far its audit log went, as far as this machine knew, is forgotten.
+        """
 
     def marks(self, aids: Sequence[Aid]) -> list[Mark | None]:
         """Return the marks of identifiers."""
