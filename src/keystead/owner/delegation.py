@@ -4,7 +4,7 @@ The delegate signs its event and waits; the delegator anchors the event in its o
 that log back. Neither event is in force before the delegate has taken the answer in.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -24,15 +24,16 @@ from keystead.keri.events import (
 )
 from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.verdicts import Accepted, Duplicate, Duplicitous, Pending, Rejected, Source
+from keystead.limits import DEFAULT_LIMITS
 from keystead.node.ingest import Result
 from keystead.node.replay import replay_approved
 from keystead.owner.events import put_in_force
 from keystead.owner.identifiers import anchor, rotate
-from keystead.owner.intake import take_in
+from keystead.owner.intake import bounded, delegates_in, take_in
 from keystead.owner.notices import publish_notices
 from keystead.owner.plans import Change
 from keystead.owner.records import Note
-from keystead.owner.settlement import parse
+from keystead.owner.settlement import begun, parse
 from keystead.owner.trust import check_state
 from keystead.owner.wallet import IdentifierRecord, Wallet
 
@@ -129,13 +130,14 @@ def requested(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[Asked]
     Raises:
         UsageError: there is no such identifier (usage.unknown), or nothing in the stream asks it
             for approval (usage.argument).
-        DecodeError: the request is malformed.
+        DecodeError: the request is malformed, or longer than any (decode.limit).
         VerificationError: an event of it is not valid (by its fault), or the identifier may not
             delegate (verify.do_not_delegate).
     """
+    stream = bounded(pieces)
     try:
         with wallet.store.transaction():
-            raise _Read(_take_request(wallet, name, pieces))  # noqa: TRY301 - undoes all of it
+            raise _Read(_take_request(wallet, name, stream))  # noqa: TRY301 - undoes all of it
     except _Read as read:
         return read.asked
 
@@ -145,7 +147,8 @@ def approve(
 ) -> list[Approval]:
     """Approve what a request asks for, by anchoring it in the log of the delegator.
 
-    What was approved before is not anchored again.
+    What was approved before is not anchored again. Of the request, only the logs of the delegates
+    that ask and of those above the identifier are kept.
 
     Args:
         wallet: of the delegator.
@@ -160,8 +163,8 @@ def approve(
         KeystoreError: the delegator cannot sign, or waits for its own delegator
             (keystore.state), or the wallet is behind (keystore.behind).
     """
-    record, stream = wallet.identifier(name), list(pieces)
-    with wallet.store.transaction():
+    record, stream = wallet.identifier(name), bounded(pieces)
+    with begun(wallet, record):
         asked = requested(wallet, name, stream)
         new = [seal_of(one.event) for one in asked if not one.approved]
         if new:
@@ -172,7 +175,8 @@ def approve(
                 anchor(wallet, name, new, reason=reason)
             if wallet.events.sealing_event(record.aid, new[-1]) is not None:
                 own = {one.aid for one in wallet.identifiers()}
-                take_in(wallet, stream, skipped=own, source=Source.LOCAL)  # it is approved now
+                wanted = _asking(wallet, record, stream) - own
+                take_in(wallet, stream, only=wanted, source=Source.LOCAL)  # it is approved now
     found = []
     for one in asked:
         event = one.event
@@ -196,16 +200,17 @@ def answer(wallet: Wallet, name: str, approvals: Iterable[Approval]) -> Iterator
 def complete(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> AcceptedEvent:
     """Take in the delegator's answer, which puts the event that waited in force.
 
+    Of the answer, only the logs of the delegator and of those above it are kept.
+
     Raises:
         UsageError: there is no such identifier (usage.unknown), or nothing waits
             (usage.argument).
-        DecodeError: the answer is malformed.
+        DecodeError: the answer is malformed, or longer than any (decode.limit).
         VerificationError: the answer does not approve the event (verify.delegation), or an event
             in it is not valid (by its fault).
         KeystoreError: the wallet is behind (keystore.behind).
     """
-    with wallet.store.transaction():
-        wallet.check_current()
+    with begun(wallet):
         found = waiting(wallet, name)
         record, event = found.record, found.event
         prior = wallet.events.key_state(record.aid)
@@ -216,7 +221,8 @@ def complete(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> AcceptedEven
         # taken in as anybody would: the wallet is not its controller here, for a controller
         # accepts before the approval.
         own = {one.aid for one in wallet.identifiers()}
-        _check(take_in(wallet, pieces, skipped=own, source=Source.REMOTE))
+        above = _above(wallet, found.delegator, delegates_in(stream).delegators)
+        _check(take_in(wallet, stream, only=above - own, source=Source.REMOTE))
         _check(take_in(wallet, [asked], own=own - {record.aid}, source=Source.LOCAL))
         accepted = wallet.events.event(record.aid, event.sn)
         if accepted is None or accepted.event.said != event.said:
@@ -243,7 +249,7 @@ def _check(results: Iterable[Result]) -> None:
             raise VerificationError(ErrorCode.SUPERSEDING, what)
 
 
-def _take_request(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[Asked]:
+def _take_request(wallet: Wallet, name: str, stream: list[bytes]) -> list[Asked]:
     """Take a request in, inside a transaction, and return what it asks for; as `requested`.
 
     The events of one's own identifiers are passed over, but for one that waits: delegator and
@@ -255,7 +261,8 @@ def _take_request(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[As
         what = f"{record.name} was made with --do-not-delegate: it cannot approve anything"
         raise VerificationError(ErrorCode.DO_NOT_DELEGATE, what)
     skipped = {one.aid for one in wallet.identifiers() if not one.pending}
-    results = take_in(wallet, pieces, own=(record.aid,), skipped=skipped, source=Source.LOCAL)
+    wanted = _asking(wallet, record, stream) - skipped
+    results = take_in(wallet, stream, own=(record.aid,), only=wanted, source=Source.LOCAL)
     _check(results)
     found: dict[str, Asked] = {}
     for one in results:
@@ -281,6 +288,40 @@ def _take_request(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[As
     return asked
 
 
+def _asking(wallet: Wallet, record: IdentifierRecord, stream: list[bytes]) -> set[Aid]:
+    """Return whose events of a request count: the delegates that ask, and who stands above.
+
+    Raises:
+        VerificationError: it asks another identifier (verify.delegation).
+    """
+    found = delegates_in(stream)
+    asking = {aid for aid, delegator in found.delegators.items() if delegator == record.aid}
+    for aid in found.rotated - found.delegators.keys():
+        state = wallet.events.key_state(aid)
+        if state is None or state.establishment.delegator == record.aid:
+            asking.add(aid)
+    if not asking and found.delegators:
+        raise _asks_another(list(found.delegators.values())[-1])  # who asks comes last
+    return asking | _above(wallet, record.aid, found.delegators)
+
+
+def _above(wallet: Wallet, aid: Aid, delegators: Mapping[Aid, Aid]) -> set[Aid]:
+    """Return an identifier and those that stand above it, as far as anybody looks up."""
+    found: set[Aid] = set()
+    above: Aid | None = aid
+    while above is not None and len(found) <= DEFAULT_LIMITS.delegation_depth:
+        found.add(above)
+        state = wallet.events.key_state(above)
+        above = delegators.get(above) if state is None else state.establishment.delegator
+    return found
+
+
+def _asks_another(aid: Aid) -> VerificationError:
+    what = f"the request asks another identifier for approval: {aid}"
+    hint = "approve it with that identifier, if it is yours: --as NAME"
+    return VerificationError(ErrorCode.DELEGATION, what, hint=hint)
+
+
 def _check_missing(missing: Iterable[Missing], delegator: IdentifierRecord) -> None:
     """Check that an event waits for nothing but the approval of a delegator."""
     for one in missing:
@@ -289,6 +330,4 @@ def _check_missing(missing: Iterable[Missing], delegator: IdentifierRecord) -> N
             hint = "have it made again with: keystead delegation request NAME"
             raise VerificationError(ErrorCode.DELEGATION, what, hint=hint)
         if one.aid != delegator.aid:
-            what = f"the request asks another identifier for approval: {one.aid}"
-            hint = "approve it with that identifier, if it is yours: --as NAME"
-            raise VerificationError(ErrorCode.DELEGATION, what, hint=hint)
+            raise _asks_another(one.aid)

@@ -10,7 +10,7 @@ import msgspec
 from keystead.custody.states import State
 from keystead.errors import ErrorCode, UsageError
 from keystead.keri import build
-from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
+from keystead.keri.events import AnyKeyEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.seals import Seal
 from keystead.owner import plans
@@ -38,7 +38,7 @@ from keystead.owner.keys import (
 from keystead.owner.notices import publish_notices
 from keystead.owner.plans import Change, Creation, Place, Plan
 from keystead.owner.records import Note
-from keystead.owner.settlement import parse, ready, settle
+from keystead.owner.settlement import begun, ready
 from keystead.owner.wallet import (
     IDENTIFIER,
     STATE,
@@ -65,18 +65,15 @@ def create(wallet: Wallet, name: str, wanted: Creation) -> IdentifierRecord:
     _check_wanted(wanted)
     if wanted.token:
         find_token(wallet, wanted.token)
-    with wallet.store.transaction():
-        wallet.check_current()
+
+    def planned() -> _New:
+        return _inception(wallet, wallet.state(), wanted)
+
+    with begun(wallet, wanted=lambda: planned().event.said):
         _check_free(wallet, name)
         plans.check_reserve(wallet, wanted.reserve)
-        head = head_of(wallet)
-        counted = wallet.state()
-        new = _inception(wallet, counted, wanted)
-        if _was_cut_off(wallet, new):
-            # The keys of a creation that a crash cut off serve nobody else.
-            counted = msgspec.structs.replace(counted, identifiers=counted.identifiers + 1)
-            new = _inception(wallet, counted, wanted)
-        _put_created(wallet, name, counted, wanted, new, head)
+        new = planned()
+        _put_created(wallet, name, wallet.state(), wanted, new, head_of(wallet))
     return wallet.identifier(new.event.aid)
 
 
@@ -99,18 +96,6 @@ def _inception(wallet: Wallet, counted: WalletState, wanted: Creation) -> _New:
     current = make_keys(wallet, subject, lines[: wanted.keys], 0)
     following = make_keys(wallet, subject, lines[:more], 1)
     return _New(plans.incept(current, following, wanted), current, following, most)
-
-
-def _was_cut_off(wallet: Wallet, new: _New) -> bool:
-    """Tell whether the latest event that was signed is another inception with the same keys."""
-    mark = wallet.vault.latest_mark()
-    if mark is None or mark.sn or mark.said == new.event.said:
-        return False
-    event = parse(mark.raw)
-    own = {made.key.text for made in new.current}
-    return isinstance(event, EstablishmentEvent) and any(
-        key.text in own for key in event.signing_keys
-    )
 
 
 def _put_created(
@@ -178,9 +163,8 @@ def rotate(
     def planned(record: IdentifierRecord, state: KeyState) -> Plan:
         return plans.rotation(wallet, record, state, change)
 
-    settle(wallet, wallet.identifier(name), lambda *log: planned(*log).event.said)
-    with wallet.store.transaction():
-        wallet.check_current()
+    known = wallet.identifier(name)
+    with begun(wallet, known, lambda: planned(*ready(wallet, name)).event.said):
         head = head_of(wallet)
         record, state = ready(wallet, name)
         _check_place(record, state, sn)
@@ -203,9 +187,8 @@ def anchor(
     """
     if not seals:
         raise UsageError(ErrorCode.ARGUMENT, "there is nothing to anchor")
-    settle(wallet, wallet.identifier(name), lambda _, state: build.interact(state, seals).said)
-    with wallet.store.transaction():
-        wallet.check_current()
+    known = wallet.identifier(name)
+    with begun(wallet, known, lambda: build.interact(ready(wallet, name)[1], seals).said):
         head = head_of(wallet)
         record, state = ready(wallet, name)
         plans.check_open(record, state)

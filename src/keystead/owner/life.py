@@ -21,7 +21,7 @@ from keystead.owner.keys import put_moved
 from keystead.owner.notices import COMPROMISE, publish_notices
 from keystead.owner.plans import SUITES
 from keystead.owner.records import Batch, Note
-from keystead.owner.settlement import settle
+from keystead.owner.settlement import begun, settle
 from keystead.owner.wallet import (
     IDENTIFIER,
     KEY,
@@ -49,10 +49,10 @@ def find_key(wallet: Wallet, text: str) -> KeyRecord:
         found = wallet.key(build.commitment(parse_key(text)))
     if found is not None:
         return found
-    matching = [one for one in wallet.records.all(KEY, KeyRecord) if text and one.label == text]
-    if not matching and len(text) >= SHORTEST_BEGINNING:
+    ids = [one.id for one in wallet.records.all(KEY, KeyRecord) if text and one.label == text]
+    if not ids and len(text) >= SHORTEST_BEGINNING:
         ids = [row.id for row in wallet.store.rows(KEY) if row.id.startswith(text)]
-        matching = [one for one in map(wallet.key, ids) if one is not None]
+    matching = [one for one in map(wallet.key, ids) if one is not None]
     if len(matching) == 1:
         return matching[0]
     shown = text[:64]
@@ -113,8 +113,7 @@ def compromise(
     if len(reason) > DEFAULT_LIMITS.url or not reason.isprintable():
         what = f"a reason is one line of at most {DEFAULT_LIMITS.url} printable characters"
         raise UsageError(ErrorCode.ARGUMENT, what)
-    with wallet.store.transaction():
-        wallet.check_current()
+    with begun(wallet):
         key = find_key(wallet, key_id)
         _check_since(wallet, key, since)
         below = _below(wallet, key)
@@ -161,8 +160,7 @@ def retire(wallet: Wallet, key_id: str, *, reason: str = "") -> KeyRecord:
         KeystoreError: it is needed, gone or compromised (keystore.state), or the wallet is behind
             (keystore.behind).
     """
-    with wallet.store.transaction():
-        wallet.check_current()
+    with begun(wallet):
         key = find_key(wallet, key_id)
         if key.identifier:
             settle(wallet, wallet.identifier(key.identifier))
@@ -205,8 +203,7 @@ def import_key(wallet: Wallet, seed: bytes, public_key: str, *, label: str = "")
         what = f"a label has at most {_LONGEST_LABEL} printable characters"
         raise UsageError(ErrorCode.ARGUMENT, what)
     digest = build.commitment(key)
-    with wallet.store.transaction():
-        wallet.check_current()
+    with begun(wallet):
         known = wallet.key(digest)
         if known is not None and (known.uri or known.state is not State.RESERVE):
             what = f"this key is in the wallet already, and {known.state}"
@@ -274,7 +271,7 @@ def inventory(wallet: Wallet) -> list[KeyRecord]:
     When a master seed is erased its identifiers get branches, and their keys are derived from
     those. What is gone stays below the seed that could derive it.
     """
-    found = wallet.records.all(KEY, KeyRecord)
+    found = wallet.records.all(KEY, KeyRecord, checked=True)
     branches = {one.id for one in found if one.type is KeyType.BRANCH_SEED}
     return [_placed(one, branches) for one in found]
 
@@ -322,7 +319,7 @@ def _identifiers_below(wallet: Wallet, keys: Iterable[KeyRecord]) -> list[Identi
         return []
     return [
         one
-        for one in wallet.identifiers()
+        for one in wallet.identifiers(checked=True)
         if {f"master.{one.epoch}", f"branch.{one.epoch}.{one.number}"} & seeds
     ]
 

@@ -5,14 +5,16 @@ log, or the event behind it, which a crash kept from the log. Anything else tell
 on elsewhere: then two events for one place could come to be, so the published log decides.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
 
 import msgspec
 
 from keystead.cesr import body as bodies
 from keystead.cesr.keys import Aid, Said
 from keystead.cesr.versions import Kind
-from keystead.errors import ErrorCode, KeysteadError, KeystoreError, StoreError
+from keystead.errors import ErrorCode, KeysteadError, KeystoreError, StoreError, UsageError
 from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.parsing import parse_key_event
@@ -24,8 +26,9 @@ from keystead.owner.events import accept, carry_out, head_of, put_in_force, put_
 from keystead.owner.intake import take_in
 from keystead.owner.notices import publish_notices
 from keystead.owner.records import Note
+from keystead.owner.restoring import check_fork, cleared, forked, put_epoch, take_notices
 from keystead.owner.trust import check_state
-from keystead.owner.wallet import IDENTIFIER, STATE, IdentifierRecord, Wallet, new_master
+from keystead.owner.wallet import IDENTIFIER, STATE, IdentifierRecord, Wallet
 from keystead.ports.events import EventStore
 from keystead.ports.keys import Mark
 
@@ -39,6 +42,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
         sn: where its log stands now.
         finished: the event was signed before a crash, and is on the log now.
         adopted: events of the published log that the wallet did not have.
+        compromised: keys that the published notices told to be compromised.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     sn: int
     finished: bool = False
     adopted: int = 0
+    compromised: int = 0
 
 
 def ready(wallet: Wallet, name: str) -> tuple[IdentifierRecord, KeyState]:
@@ -89,6 +94,8 @@ def why_behind(record: IdentifierRecord, state: KeyState, mark: Mark | None) -> 
         state: where its log stands.
         mark: what was signed for it last on this machine.
     """
+    if record.forked:
+        return f"another event of {record.name} was published than was signed here"
     if mark is None:
         return f"nothing was signed for {record.name} on this machine: the wallet was copied here"
     if mark.sn < state.sn:
@@ -100,35 +107,50 @@ def why_behind(record: IdentifierRecord, state: KeyState, mark: Mark | None) -> 
     return ""
 
 
-def settle(
+@contextmanager
+def begun(
     wallet: Wallet,
-    record: IdentifierRecord,
-    wanted: Callable[[IdentifierRecord, KeyState], Said] | None = None,
-) -> bool:
-    """Finish the event of an identifier that was signed when a crash came, if there is one.
+    record: IdentifierRecord | None = None,
+    wanted: Callable[[], Said] | None = None,
+) -> Iterator[None]:
+    """Begin a transaction with no event in the way that a crash kept from its log.
+
+    Such an event is finished first, whosever it is, in a transaction of its own. Nothing may take
+    away what it needs, nor may another event be signed before: only the event that was signed
+    last is found again. A creation that was cut off has no log; its keys are given up.
 
     Args:
-        wallet: whose.
-        record: the identifier.
-        wanted: digest of the event that is about to be made. If it is the very one that was
-            signed it is not finished here: making it again gives the same bytes.
+        wallet: the wallet.
+        record: the identifier for which an event is about to be signed, if that is what comes.
+        wanted: digest of what is about to be signed. If it is the very event that was cut off it
+            is not in the way: making it again gives the same bytes.
+
+    Raises:
+        KeystoreError: the wallet is behind (keystore.behind), or the event cannot be finished.
+        UsageError: a token that it needs is not known (usage.unknown).
+    """
+    while True:
+        with wallet.store.transaction():
+            wallet.check_current()
+            mark = _in_the_way(wallet, record, wanted)
+            if mark is None:
+                yield
+                return
+        _clear(wallet, mark)
+
+
+def settle(wallet: Wallet, record: IdentifierRecord) -> bool:
+    """Finish the event of an identifier that was signed when a crash came, if there is one.
 
     Raises:
         KeystoreError: the wallet is behind (keystore.behind), or the keys are gone.
     """
-    state = wallet.events.key_state(record.aid)
-    if record.pending or state is None or not is_unfinished(wallet, record, state):
-        return False
-    check_state(wallet, record, state)
-    (mark,) = wallet.vault.marks([record.aid])
-    if mark is None or (wanted is not None and _is_wanted(record, state, mark, wanted)):
-        return False
-    with wallet.store.transaction():
+    with wallet.store.transaction():  # so that log and mark are of one moment
+        found = _unfinished(wallet, record.aid)
+        if found is None:
+            return False
         wallet.check_current()
-        record = wallet.identifier(record.aid)
-        if wallet.events.key_state(record.aid) != state:
-            return False  # somebody else was faster
-        finish(wallet, record, state, mark)
+        finish(wallet, *found)
     return True
 
 
@@ -145,31 +167,34 @@ def reconcile(
         wallet: the wallet.
         name: of the identifier.
         published: verified logs from outside, as many as there are.
-        accept_duplicity: use the wallet although nobody knows whether it is the newest copy.
+        accept_duplicity: use the wallet although nobody knows whether it is the newest copy. What
+            a crash cut off, and cannot be finished, is given up then.
 
     Raises:
         KeystoreError: the published log is another branch, ends before what was signed on this
             machine, or was not given (keystore.behind); or it has keys that this wallet cannot
-            derive (keystore.gone).
+            derive (keystore.gone): then nothing is taken over. Or an event of another identifier
+            cannot be finished.
+        UsageError: there is no such identifier, or no token that it needs (usage.unknown).
         StoreError: its log is not here (store.corrupt).
     """
     record = wallet.identifier(name)
     _end(wallet, record)
     if not accept_duplicity:
         _check_published(record, published)
-    adopted = 0
-    for event in published.events(record.aid):
-        adopted += _adopt(wallet, record.aid, event, published)
+        check_fork(wallet, record.aid, published)
+    _settle_others(wallet, record.aid)
+    with wallet.store.transaction():
+        adopted = _adopt_all(wallet, record.aid, published)
+        told = take_notices(wallet, record.aid, published)
+        if not accept_duplicity:
+            _check_mark(wallet, wallet.identifier(record.aid))
+        _note_reconciled(wallet, record.aid, accept_duplicity=accept_duplicity)
+    with wallet.store.transaction():
+        _set_mark(wallet, wallet.identifier(record.aid))
+    finished = _finish_or_give_up(wallet, record, accept_duplicity=accept_duplicity)
     record = wallet.identifier(record.aid)
-    end = _end(wallet, record)
-    (mark,) = wallet.vault.marks([record.aid])
-    if mark is not None and mark.sn > end.sn + 1 and not accept_duplicity:
-        what = f"the log that was given ends before event {mark.sn:x}, which was signed here"
-        raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid, sn=mark.sn)
-    _note_reconciled(wallet, record, accept_duplicity=accept_duplicity)
-    _set_mark(wallet, end, mark)
-    finished = settle(wallet, record)
-    return Settled(record.name, record.aid, _end(wallet, record).sn, finished, adopted)
+    return Settled(record.name, record.aid, _end(wallet, record).sn, finished, adopted, told)
 
 
 def unreconciled(wallet: Wallet) -> Iterable[IdentifierRecord]:
@@ -177,8 +202,14 @@ def unreconciled(wallet: Wallet) -> Iterable[IdentifierRecord]:
     records = wallet.identifiers()
     marks = wallet.vault.marks([record.aid for record in records])
     for record, mark in zip(records, marks, strict=True):
-        state = wallet.events.key_state(record.aid)
-        if state is not None and not record.pending and why_behind(record, state, mark):
+        if not _seems_behind(wallet, record, mark):
+            continue
+        with (
+            wallet.store.transaction()
+        ):  # another command may have gone on since the marks were read
+            (mark_now,) = wallet.vault.marks([record.aid])
+            behind = _seems_behind(wallet, wallet.identifier(record.aid), mark_now)
+        if behind:
             yield record
 
 
@@ -188,11 +219,22 @@ def parse(raw: bytes) -> AnyKeyEvent:
 
 
 def finish(wallet: Wallet, record: IdentifierRecord, state: KeyState, mark: Mark) -> None:
-    """Sign the event of a mark again and put it on the log, inside a transaction."""
+    """Sign the event of a mark again and put it on the log, inside a transaction.
+
+    Raises:
+        KeystoreError: its keys cannot be used, or the next ones are not found (keystore.gone).
+        UsageError: a token is not known (usage.unknown).
+    """
     head, event = head_of(wallet), parse(mark.raw)
     note = Note("finish", "a crash came between signing and keeping", mark.said)
     if isinstance(event, EstablishmentEvent):
         plan = plans.retrace(wallet, record, state, event)
+        if plan.reserve and not plan.made:
+            # A rotation of this wallet commits to own keys, all from one place, or to none at all.
+            # Not to find them must not make them somebody else's.
+            what = f"the next keys of event {event.sn:x} of {record.name} are not found"
+            hint = "bring back the token that holds them: keystead token add"
+            raise KeystoreError(ErrorCode.GONE, what, hint=hint)
         carry_out(wallet, record, state, plan, note, head)
         publish_notices(wallet, record.aid)
     else:
@@ -206,16 +248,136 @@ def _state(wallet: Wallet, record: IdentifierRecord) -> KeyState:
     return state
 
 
-def _is_wanted(
-    record: IdentifierRecord,
-    state: KeyState,
-    mark: Mark,
-    wanted: Callable[[IdentifierRecord, KeyState], Said],
-) -> bool:
+def _in_the_way(
+    wallet: Wallet, record: IdentifierRecord | None, wanted: Callable[[], Said] | None
+) -> Mark | None:
+    """Return the mark of an event that has to be finished before anything is written."""
+    marks = [wallet.vault.latest_mark()]
+    if record is not None:
+        marks += wallet.vault.marks([record.aid])
+    for mark in marks:
+        if mark is not None and _is_cut_off(wallet, mark) and not _is_wanted(mark, wanted):
+            return mark
+    return None
+
+
+def _is_cut_off(wallet: Wallet, mark: Mark) -> bool:
+    """Tell whether the event of a mark is neither on its log, nor waiting, nor given up."""
+    record = wallet.records.get(IDENTIFIER, mark.aid, IdentifierRecord)
+    if record is None:
+        return mark.sn == 0 and not _is_given_up(wallet, mark)
+    state = wallet.events.key_state(record.aid)
+    return not record.pending and state is not None and mark.sn > state.sn
+
+
+def _is_wanted(mark: Mark, wanted: Callable[[], Said] | None) -> bool:
     try:
-        return wanted(record, state) == mark.said
+        return wanted is not None and wanted() == mark.said
     except KeysteadError:
         return False  # what cannot be made from here may be possible behind the other event
+
+
+def _clear(wallet: Wallet, mark: Mark) -> None:
+    """Finish the event of a mark, or give a creation up, unless somebody else was faster.
+
+    Raises:
+        KeystoreError: the wallet is behind (keystore.behind), or the event cannot be finished.
+        UsageError: a token that it needs is not known (usage.unknown).
+    """
+    with wallet.store.transaction():
+        wallet.check_current()
+        if not _is_cut_off(wallet, mark):
+            return
+        record = wallet.records.get(IDENTIFIER, mark.aid, IdentifierRecord)
+        if record is None:
+            _give_up(wallet, mark)
+            return
+        found = _unfinished(wallet, record.aid)
+        assert found is not None  # noqa: S101 - the mark is ahead of the log
+        try:
+            finish(wallet, *found)
+        except (KeystoreError, UsageError) as error:
+            what = (
+                f"event {mark.sn:x} of {record.name} was cut off by a crash and has to be finished"
+                f" first: {error.message}"
+            )
+            hint = (
+                f"{error.hint}; or, if that can never be, give it up: "
+                f"keystead id reconcile {record.aid} --i-accept-duplicity"
+            )
+            raise type(error)(error.code, what, hint=hint, **error.fields) from error
+
+
+def _unfinished(wallet: Wallet, aid: Aid) -> tuple[IdentifierRecord, KeyState, Mark] | None:
+    """Return what `finish` needs, if a crash kept an event of an identifier from its log.
+
+    Raises:
+        KeystoreError: the log went on elsewhere, or may have (keystore.behind).
+    """
+    record, state = wallet.identifier(aid), wallet.events.key_state(aid)
+    if record.pending or state is None or not is_unfinished(wallet, record, state):
+        return None
+    (mark,) = wallet.vault.marks([aid])
+    return None if mark is None else (record, state, mark)
+
+
+_GIVE_UP: Final = "give up"
+
+
+def _give_up(wallet: Wallet, mark: Mark) -> None:
+    """Have no other identifier get the keys of a creation that was cut off."""
+    counted = wallet.state()
+    after = msgspec.structs.replace(counted, identifiers=counted.identifiers + 1)
+    batch = wallet.batch()
+    batch.put(STATE, "wallet", after, Note(_GIVE_UP, "a creation was cut off", mark.said))
+    batch.write()
+
+
+def _is_given_up(wallet: Wallet, mark: Mark) -> bool:
+    history = wallet.records.history(STATE, "wallet")
+    return any(
+        (one.note.action, one.note.evidence) == (_GIVE_UP, mark.said) for one in reversed(history)
+    )
+
+
+def _settle_others(wallet: Wallet, aid: Aid) -> None:
+    """Finish what a crash cut off of other identifiers, before a mark is made that hides it.
+
+    In the newest copy of a wallet that is one event at most. In an older one, several may be just
+    one event ahead; what cannot be finished there waits for a reconciliation of its own.
+    """
+    if wallet.is_current():
+        mark = wallet.vault.latest_mark()
+        if mark is not None and mark.aid != aid and _is_cut_off(wallet, mark):
+            try:
+                _clear(wallet, mark)
+            except KeystoreError as error:
+                if error.code is not ErrorCode.BEHIND:
+                    raise
+        return
+    for other in wallet.identifiers():
+        if other.aid != aid:
+            with suppress(KeystoreError, UsageError), wallet.store.transaction():
+                found = _unfinished(wallet, other.aid)
+                if found is not None:
+                    finish(wallet, *found)
+
+
+def _finish_or_give_up(wallet: Wallet, record: IdentifierRecord, *, accept_duplicity: bool) -> bool:
+    """Finish what a crash cut off; what never can be is dropped if the owner says so."""
+    try:
+        return settle(wallet, record)
+    except (KeystoreError, UsageError):
+        if not accept_duplicity:
+            raise
+    with wallet.store.transaction():
+        _set_mark(wallet, wallet.identifier(record.aid), drop=True)
+    return False
+
+
+def _seems_behind(wallet: Wallet, record: IdentifierRecord, mark: Mark | None) -> bool:
+    state = wallet.events.key_state(record.aid)
+    return state is not None and not record.pending and bool(why_behind(record, state, mark))
 
 
 def _check_published(record: IdentifierRecord, published: EventStore) -> None:
@@ -233,40 +395,86 @@ def _check_published(record: IdentifierRecord, published: EventStore) -> None:
         raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid)
 
 
+def _check_mark(wallet: Wallet, record: IdentifierRecord) -> None:
+    """Check that what was signed last on this machine is on the log, or just behind it.
+
+    Else another event would be signed for its place.
+
+    Raises:
+        KeystoreError: it is not (keystore.behind).
+    """
+    (mark,) = wallet.vault.marks([record.aid])
+    if mark is None:
+        return
+    end = _end(wallet, record)
+    at_place = wallet.events.event(record.aid, mark.sn)
+    said = end.said if at_place is None else at_place.event.said
+    if mark.sn <= end.sn and said == mark.said:
+        return
+    if mark.sn == end.sn + 1 and parse(mark.raw).prior_said == end.said:
+        return
+    if mark.sn > end.sn:
+        what = f"the log that was given ends before event {mark.sn:x}, which was signed here"
+        raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid, sn=mark.sn)
+    raise forked(mark.sn)
+
+
+def _adopt_all(wallet: Wallet, aid: Aid, published: EventStore) -> int:
+    """Take over the events of the published log, inside a transaction; return how many.
+
+    Raises:
+        KeystoreError: it is another branch (keystore.behind), or this wallet has not the keys to
+            go on behind it (keystore.gone).
+        StoreError: the log of the wallet is not here (store.corrupt).
+    """
+    # What is not known now is taken for a key of others, but it may be one that another copy of
+    # the wallet made from a seed that this one has not.
+    strangers = {
+        digest
+        for one in published.events(aid)
+        for digest in one.state.establishment.next_key_digests
+        if wallet.key(digest) is None
+    }
+    adopted = sum(_adopt(wallet, aid, event, published) for event in published.events(aid))
+    state = wallet.events.key_state(aid)
+    if not adopted or state is None:
+        return adopted
+    last, (own, others) = state.establishment, plans.expose(wallet, state)
+    enough = last.next_threshold.satisfied_by(frozenset(one.ondex for one in own))
+    if last.transferable and not enough and strangers & {*others}:
+        what = "the published log commits to keys that this copy of the wallet cannot make"
+        hint = "use a newer copy of the wallet, in which the last rotation was made"
+        raise KeystoreError(ErrorCode.GONE, what, hint=hint, aid=aid, sn=last.sn)
+    return adopted
+
+
 def _adopt(wallet: Wallet, aid: Aid, published: AcceptedEvent, logs: EventStore) -> int:
     """Take over one event of the published log; return how many events that were."""
     event = published.event
-    with wallet.store.transaction():
-        record = wallet.identifier(aid)
-        state = wallet.events.key_state(aid)
-        last = -1 if state is None else state.sn
-        if event.sn <= last:
-            own = wallet.events.event(aid, event.sn)
-            if own is None or own.event.said != event.said:
-                raise _forked(event)
-            return 0
-        note = Note("reconcile", "from the published log", event.said)
-        signatures = published.proofs.signatures
-        if event.delegated:
-            _take_delegators(wallet, published.state, logs)
-        if record.pending:
-            if parse(record.pending.encode()).said != event.said:
-                raise _forked(event)
-            put_in_force(wallet, record, accept(wallet, event, signatures), state, note)
-        elif state is None:
-            raise StoreError(ErrorCode.STORE_CORRUPT, f"the log of {record.name} is not here")
-        elif isinstance(event, EstablishmentEvent):
-            plan = plans.retrace(wallet, record, state, event)
-            carry_out(wallet, record, state, plan, note, head_of(wallet), signatures=signatures)
-        else:
-            accept(wallet, event, signatures)
+    record = wallet.identifier(aid)
+    state = wallet.events.key_state(aid)
+    last = -1 if state is None else state.sn
+    if event.sn <= last:
+        own = wallet.events.event(aid, event.sn)
+        if own is None or own.event.said != event.said:
+            raise forked(event.sn)
+        return 0
+    note = Note("reconcile", "from the published log", event.said)
+    signatures = published.proofs.signatures
+    if event.delegated:
+        _take_delegators(wallet, published.state, logs)
+    if record.pending:
+        if parse(record.pending.encode()).said != event.said:
+            raise forked(event.sn)
+        put_in_force(wallet, record, accept(wallet, event, signatures), state, note)
+    elif state is None:
+        raise StoreError(ErrorCode.STORE_CORRUPT, f"the log of {record.name} is not here")
+    elif isinstance(event, EstablishmentEvent):
+        plan = plans.retrace(wallet, record, state, event)
+        carry_out(wallet, record, state, plan, note, head_of(wallet), signatures=signatures)
+    else:
+        accept(wallet, event, signatures)
     return 1
-
-
-def _forked(event: AnyKeyEvent) -> KeystoreError:
-    what = f"event {event.sn:x} was published in another version than is here"
-    hint = "two copies of the wallet were used: keep the other, and abandon this one"
-    return KeystoreError(ErrorCode.BEHIND, what, hint=hint)
 
 
 def _take_delegators(wallet: Wallet, state: KeyState, logs: EventStore) -> None:
@@ -280,22 +488,17 @@ def _take_delegators(wallet: Wallet, state: KeyState, logs: EventStore) -> None:
         take_in(wallet, replay(logs, delegator), source=Source.REMOTE)
 
 
-def _note_reconciled(wallet: Wallet, record: IdentifierRecord, *, accept_duplicity: bool) -> None:
+def _note_reconciled(wallet: Wallet, aid: Aid, *, accept_duplicity: bool) -> None:
     """Write down that an identifier was reconciled; the first time, begin a new master seed."""
+    record = cleared(wallet.identifier(aid), accept_duplicity=accept_duplicity)
     reason = "compared with the published log"
     if accept_duplicity:
         reason = "the owner accepts that another copy of the wallet may have signed"
-    note = Note("reconcile", reason)
-    with wallet.store.transaction():
-        batch = wallet.batch()
-        batch.put(IDENTIFIER, record.aid, record, note, tag=record.name)
-        if not wallet.is_current():
-            counted = wallet.state()
-            epoch = counted.epoch + 1
-            new_master(wallet, batch, epoch)
-            counted = msgspec.structs.replace(counted, epoch=epoch, identifiers=0)
-            batch.put(STATE, "wallet", counted, note)
-        batch.write()
+    note, batch = Note("reconcile", reason), wallet.batch()
+    batch.put(IDENTIFIER, record.aid, record, note, tag=record.name)
+    if not wallet.is_current():
+        put_epoch(wallet, batch, note)
+    batch.write()
 
 
 def _end(wallet: Wallet, record: IdentifierRecord) -> AnyKeyEvent:
@@ -307,11 +510,16 @@ def _end(wallet: Wallet, record: IdentifierRecord) -> AnyKeyEvent:
     return last.event
 
 
-def _set_mark(wallet: Wallet, end: AnyKeyEvent, mark: Mark | None) -> None:
-    """Make the last event the mark on this machine, or one behind it that is to be finished."""
+def _set_mark(wallet: Wallet, record: IdentifierRecord, *, drop: bool = False) -> None:
+    """Make the last event the mark on this machine; inside a transaction that wrote nothing.
+
+    An event just behind it that is to be finished stays the mark, unless it is to be dropped.
+    """
+    end = _end(wallet, record)
+    (mark,) = wallet.vault.marks([record.aid])
     count, head = wallet.store.audit_head()
     after = Mark(end.aid, end.sn, end.said, end.raw, count, head)
-    unfinished = mark is not None and mark.sn == end.sn + 1
+    unfinished = mark is not None and mark.sn == end.sn + 1 and not drop
     if mark is not None and unfinished and parse(mark.raw).prior_said == end.said:
         after = msgspec.structs.replace(mark, audit_count=count, audit_head=head)
     if not wallet.vault.known_here():

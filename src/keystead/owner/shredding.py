@@ -22,7 +22,7 @@ from keystead.keri import build
 from keystead.owner.keys import put_moved
 from keystead.owner.life import begin_epoch, find_key, keys_of, pending_keys
 from keystead.owner.records import Batch, Note
-from keystead.owner.settlement import settle
+from keystead.owner.settlement import begun, settle
 from keystead.owner.wallet import IDENTIFIER, KEY, STATE, IdentifierRecord, Wallet
 from keystead.ports.keys import SECRET, Plain, Sealed
 
@@ -93,11 +93,11 @@ def shred(wallet: Wallet, key_id: str, *, reason: str = "") -> list[KeyRecord]:
 
     Raises:
         UsageError: there is no such key (usage.unknown).
-        KeystoreError: as `doomed`; or its token cannot be used, or the wallet is behind.
+        KeystoreError: as `doomed`; or its token cannot be used, or the wallet is behind, or an
+            event that a crash cut off cannot be finished.
         StoreError: the erasure cannot be kept.
     """
-    with wallet.store.transaction():
-        wallet.check_current()
+    with begun(wallet):
         key = find_key(wallet, key_id)
         if key.identifier:
             # An event that a crash cut off may need keys that its log does not name yet.
@@ -189,8 +189,8 @@ def _part_from_master(wallet: Wallet, batch: Batch, epoch: int, note: Note) -> N
 
 def _members(wallet: Wallet, epoch: int) -> Sequence[int]:
     """Return the numbers of identifiers under a seed: those that were, and those that are."""
-    numbers = {one.number for one in wallet.identifiers() if one.epoch == epoch}
-    for key in wallet.records.all(KEY, KeyRecord):
+    numbers = {one.number for one in wallet.identifiers(checked=True) if one.epoch == epoch}
+    for key in wallet.records.all(KEY, KeyRecord, checked=True):
         uri = parse_uri(key.uri) if key.uri.startswith(f"derived:{epoch}/") else None
         if isinstance(uri, DerivedUri):
             numbers.add(uri.identifier)

@@ -18,7 +18,7 @@ from keystead.owner.documents import DocumentSignature, Signatory, statement
 from keystead.owner.events import current_places
 from keystead.owner.identifiers import anchor
 from keystead.owner.records import Note
-from keystead.owner.settlement import is_unfinished, ready, settle
+from keystead.owner.settlement import begun, is_unfinished, ready, settle
 from keystead.owner.standing import Exposure, Standing, Verdict, judge_signature
 from keystead.owner.trust import check_state
 from keystead.owner.wallet import IDENTIFIER, IdentifierRecord, Wallet
@@ -88,7 +88,8 @@ def sign_document(
         StoreError: the note or the anchor cannot be kept.
     """
     settle(wallet, wallet.identifier(name))
-    with wallet.store.transaction():
+    # An anchor is an event; the document alone needs nothing of other identifiers.
+    with begun(wallet) if anchored else wallet.store.transaction():
         wallet.check_current()
         record, state = _signer(wallet, name)
         if known is None:

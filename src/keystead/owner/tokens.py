@@ -10,6 +10,7 @@ from keystead.custody.states import GONE, State
 from keystead.errors import ErrorCode, KeystoreError, UsageError
 from keystead.owner.keys import find_token
 from keystead.owner.records import Batch, Note
+from keystead.owner.settlement import begun
 from keystead.owner.shredding import needed_keys, put_scrub
 from keystead.owner.wallet import (
     KEY,
@@ -91,10 +92,9 @@ def remove_token(wallet: Wallet, name: str, *, reason: str = "") -> None:
     Raises:
         UsageError: there is no such token (usage.unknown).
         KeystoreError: identifiers have keys in it (keystore.state), or the wallet is behind
-            (keystore.behind).
+            (keystore.behind), or an event that a crash cut off cannot be finished.
     """
-    with wallet.store.transaction():
-        wallet.check_current()
+    with begun(wallet):
         token = find_token(wallet, name)
         used = keys_in_use(wallet, token.name)
         if used:
@@ -111,7 +111,8 @@ def remove_token(wallet: Wallet, name: str, *, reason: str = "") -> None:
 
 def keys_in_use(wallet: Wallet, name: str) -> list[KeyRecord]:
     """Return the keys in a token that identifiers have or will need."""
-    keys = [one for one in wallet.records.all(KEY, KeyRecord) if one.parent == pin_name(name)]
+    found = wallet.records.all(KEY, KeyRecord, checked=True)
+    keys = [one for one in found if one.parent == pin_name(name)]
     needed: set[str] = set()
     for aid in {one.identifier for one in keys}:
         needed.update(needed_keys(wallet, aid))

@@ -477,6 +477,32 @@ def test_a_creation_that_a_crash_cut_off(tmp_path: Path, again: str) -> None:
     judged(wallet, record.name, "carol")
 
 
+@pytest.mark.parametrize("between", ["rotate", "create"])
+def test_keys_of_a_creation_that_was_given_up_serve_nobody(tmp_path: Path, between: str) -> None:
+    """Whatever is signed before the next creation, or cut off too, that one shares no key."""
+    wallet = make_wallet(tmp_path)
+    ids.create(wallet, "alice", Creation())
+    with crash_before_keeping():
+        ids.create(wallet, "ghost", Creation())
+    ghosts = [wallet.vault.latest_mark()]
+    if between == "rotate":
+        ids.rotate(reopen(wallet), "alice", Change())
+    else:
+        with crash_before_keeping():
+            ids.create(reopen(wallet), "ghost", Creation(keys=2))
+        ghosts.append(wallet.vault.latest_mark())
+    wallet = reopen(wallet)
+    for name in ("bob", "carol"):
+        ids.create(wallet, name, Creation(establishment_only=True))
+        keys = [one.text for one in state_of(wallet, name).establishment.signing_keys]
+        raws = [mark.raw for mark in ghosts if mark is not None]
+        assert len(raws) == len(ghosts)
+        assert not any(key.encode() in raw for key in keys for raw in raws)
+    history = wallet.records.history("state", "wallet")
+    given_up = [one for one in history if one.note.action == "give up"]
+    assert len(given_up) == len(ghosts)
+
+
 def test_a_process_that_dies_between_mark_and_log_repeats_the_event(tmp_path: Path) -> None:
     """A real process that ends at once leaves a wallet that makes the very same event."""
     wallet = make_wallet(tmp_path)

@@ -384,6 +384,35 @@ def test_a_crash_does_not_lose_an_imported_key(wallet: LocalWallet) -> None:
     judged(again, "alice")
 
 
+def test_an_imported_key_that_a_crash_kept_from_the_log_is_not_shredded(
+    wallet: LocalWallet,
+) -> None:
+    """The rotation that commits to it is finished first, and needs it then."""
+    brought = Digest(life.import_key(wallet, SEED, _public()).id)
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", Change(reserve=(brought,), next_threshold="2"))
+    again = reopen(wallet)
+    with pytest.raises(KeystoreError, match="committed to by the log"):
+        shredding.shred(again, brought)
+    ids.rotate(again, "alice", Change())
+    judged(again, "alice")
+
+
+def test_a_reserve_key_that_a_crash_kept_from_the_log_is_given_to_nobody_else(
+    wallet: LocalWallet,
+) -> None:
+    """The rotation that commits to it is finished before another identifier may take it."""
+    change = Change(reserve=(build.commitment(parse_key(_public())),), next_threshold=BOTH)
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", change)
+    again = reopen(wallet)
+    with pytest.raises(UsageError, match="given for an identifier before"):
+        ids.rotate(again, "bob", change)
+    for _ in range(2):
+        ids.rotate(again, "alice", Change())
+    judged(again, "alice")
+
+
 def test_an_imported_key_is_shredded_when_nobody_needs_it(wallet: LocalWallet) -> None:
     """Free it goes; committed to it stays."""
     free = life.import_key(wallet, SEED, _public())

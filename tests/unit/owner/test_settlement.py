@@ -2,7 +2,8 @@
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from itertools import combinations
@@ -12,18 +13,21 @@ from unittest.mock import patch
 import pkcs11
 import pytest
 
-from keystead.cesr.keys import Aid, Digest, digest
+from keystead import suites
+from keystead.cesr.keys import Aid, Digest, digest, make_key
 from keystead.custody.states import State
-from keystead.errors import ErrorCode, KeysteadError
+from keystead.errors import ErrorCode, KeysteadError, StoreError
+from keystead.keri.events import AnyKeyEvent
 from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.seals import DigestSeal
 from keystead.keri.thresholds import Field
-from keystead.owner import delegation, tokens
+from keystead.owner import delegation, events, life, shredding, signing, tokens
 from keystead.owner import identifiers as ids
 from keystead.owner.plans import Change, Creation
 from keystead.owner.settlement import Settled, reconcile, settle, unreconciled
 from keystead.owner.wallet import TokenRecord
 from keystead.ports.events import EventStore
+from keystead.ports.keys import Mark
 from keystead.stores.memory import MemoryStore
 from keystead.suites import Suite
 from support.softhsm import PIN, softhsm
@@ -474,6 +478,239 @@ def test_an_interrupted_request_is_finished(tmp_path: Path) -> None:
     assert approved(boss, wallet, "site").event.raw == mark.raw
     ids.anchor(wallet, "site", [SEAL])
     judged(wallet, "site")
+
+
+@contextmanager
+def _crash_of(aid: Aid) -> Iterator[None]:
+    """Have the power go when an event of one identifier was signed, not when others are kept."""
+    real = events.accept
+
+    def gone(wallet: LocalWallet, event: AnyKeyEvent, signatures: object) -> AcceptedEvent:
+        if event.aid == aid:
+            raise Power
+        return real(wallet, event, signatures)  # type: ignore[arg-type] # as they came
+
+    with patch("keystead.owner.events.accept", gone), suppress(Power):
+        yield
+
+
+def _shred_old(wallet: LocalWallet) -> object:
+    (key, *_) = life.keys_of(wallet, wallet.identifier("bob").aid)
+    return shredding.shred(wallet, key.id)
+
+
+def _approve(wallet: LocalWallet) -> object:
+    other = make_wallet(wallet.folder / "other")
+    ids.create(other, "site", Creation(delegator=wallet.identifier("bob").aid))
+    return delegation.approve(wallet, "bob", list(delegation.request(other, "site")))
+
+
+_SEED = b"\x07" * 32
+_PUBLIC = make_key(Suite.ED25519, suites.public_key(Suite.ED25519, _SEED), transferable=True).text
+_OPERATIONS: dict[str, Callable[[LocalWallet], object]] = {
+    "create": lambda wallet: ids.create(wallet, "dave", Creation()),
+    "rotate": lambda wallet: ids.rotate(wallet, "bob", Change()),
+    "anchor": lambda wallet: ids.anchor(wallet, "bob", [SEAL]),
+    "abandon": lambda wallet: ids.abandon(wallet, "bob"),
+    "shred": _shred_old,
+    "shred seed": lambda wallet: shredding.shred(wallet, "master.0"),
+    "retire": lambda wallet: life.retire(wallet, "master.0"),
+    "compromise": lambda wallet: life.compromise(wallet, "master.0"),
+    "import": lambda wallet: life.import_key(wallet, _SEED, _PUBLIC),
+    "sign": lambda wallet: signing.sign_document(wallet, "bob", digest(b"data"), anchored=True),
+    "approve": _approve,
+    "reconcile": lambda wallet: reconcile(wallet, "bob", published(wallet, "bob")),
+}
+
+
+@pytest.mark.parametrize("operation", _OPERATIONS)
+@pytest.mark.parametrize("cut_off", [Change(next_keys=3), None])
+def test_whatever_comes_next_finishes_what_was_interrupted(
+    tmp_path: Path, operation: str, cut_off: Change | None
+) -> None:
+    """Also a command for another identifier, or for none; else it would be found no more."""
+    wallet = three(tmp_path)
+    with crash_before_keeping():
+        if cut_off is None:
+            ids.anchor(wallet, "alice", [SEAL])
+        else:
+            ids.rotate(wallet, "alice", cut_off)
+    mark = wallet.vault.latest_mark()
+    assert mark is not None
+    wallet = reopen(wallet)
+    _OPERATIONS[operation](wallet)
+    assert log(wallet, "alice")[-1].event.raw == mark.raw
+    ids.rotate(wallet, "alice", Change())
+    judged(wallet, "alice", "bob")
+
+
+def test_of_two_crashes_in_a_row_nothing_is_left_behind(tmp_path: Path) -> None:
+    """The first event is kept before the second is signed: only one mark is looked at later."""
+    wallet = three(tmp_path)
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", Change())
+    with _crash_of(wallet.identifier("bob").aid):
+        ids.rotate(wallet, "bob", Change())
+    wallet = reopen(wallet)
+    assert [len(log(wallet, name)) for name in ("alice", "bob")] == [3, 2]
+    ids.anchor(wallet, "carol", [SEAL])
+    assert [len(log(wallet, name)) for name in ("alice", "bob")] == [3, 3]
+
+
+def test_an_approval_finishes_first_what_its_delegator_had_begun(tmp_path: Path) -> None:
+    """The approval is the second event behind the log, so the first one has to be kept already."""
+    wallet, site = make_wallet(tmp_path / "boss"), make_wallet(tmp_path / "site")
+    boss = ids.create(wallet, "boss", Creation()).aid
+    ids.create(site, "site", Creation(delegator=boss))
+    asked = list(delegation.request(site, "site"))
+    with crash_before_keeping():
+        ids.anchor(wallet, "boss", [SEAL])
+    real, seen = events.accept, []
+
+    def gone(*arguments: object) -> AcceptedEvent:
+        seen.append(arguments)
+        if len(seen) == 2:
+            raise Power
+        return real(*arguments)  # type: ignore[arg-type] # as they came
+
+    with patch("keystead.owner.events.accept", gone), pytest.raises(Power):
+        delegation.approve(wallet, "boss", asked)
+    wallet = reopen(wallet)
+    assert len(log(wallet, "boss")) == 2
+    (found,) = delegation.approve(wallet, "boss", asked)
+    assert (found.anchored_at, len(log(wallet, "boss"))) == (2, 3)
+
+
+def test_what_cannot_be_finished_stops_the_wallet_until_it_is_given_up(
+    tmp_path: Path, office: TokenRecord
+) -> None:
+    """While its token is away nothing is written; the owner may give the event up."""
+    wallet = three(tmp_path / "machine")
+    tokens.add_token(wallet, office, PIN.decode())
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", Change(token=office.name))
+    pkcs11.lib(office.module).finalize()
+    (folder,) = (tmp_path / "hsm" / "tokens").iterdir()
+    folder.rename(tmp_path / "away")
+    wallet = reopen(wallet)
+    before = (wallet.store.audit_head(), wallet.vault.latest_mark())
+    attempts = dict(_OPERATIONS)
+    attempts["remove"] = lambda wallet: tokens.remove_token(wallet, "office")
+    del attempts["approve"]  # its delegate is a wallet of its own
+    for attempt in attempts.values():
+        with pytest.raises(KeysteadError, match="event 2 of alice was cut off") as caught:
+            attempt(wallet)
+        assert caught.value.code is ErrorCode.TOKEN
+        assert "--i-accept-duplicity" in caught.value.hint
+    assert (wallet.store.audit_head(), wallet.vault.latest_mark()) == before
+    told = reconcile(wallet, "alice", MemoryStore(), accept_duplicity=True)
+    assert (told.sn, told.finished) == (1, False)
+    for name in ("alice", "bob"):
+        ids.rotate(wallet, name, Change())
+    judged(wallet, "alice", "bob")
+
+
+def test_an_own_key_that_is_not_found_is_not_taken_for_one_of_others(
+    tmp_path: Path, office: TokenRecord
+) -> None:
+    """A copy from before the token was known does not finish a rotation into it."""
+    wallet = three(tmp_path / "machine")
+    old, outside = snapshot(wallet, tmp_path / "old"), published(wallet, "alice")
+    tokens.add_token(wallet, office, PIN.decode())
+    moved = ids.rotate(wallet, "alice", Change(token=office.name))
+    assert moved is not None
+    wallet = put_back(wallet, old)
+    with pytest.raises(
+        KeysteadError, match="next keys of event 2 of alice are not found"
+    ) as caught:
+        reconcile(wallet, "alice", outside)
+    assert caught.value.code is ErrorCode.GONE
+    assert "token add" in caught.value.hint
+    assert len(log(wallet, "alice")) == 2
+    tokens.add_token(wallet, office, PIN.decode())
+    assert reconcile(wallet, "alice", outside).finished
+    assert log(wallet, "alice")[-1].event.raw == moved.event.raw
+    for _ in range(2):
+        ids.rotate(wallet, "alice", Change())
+
+
+def _diverged(tmp_path: Path, here: Sequence[int]) -> tuple[LocalWallet, EventStore]:
+    """Return an older copy where some events were signed, and the log of another copy."""
+    wallet = make_wallet(tmp_path / "machine")
+    ids.create(wallet, "alice", Creation())
+    old, start = snapshot(wallet, tmp_path / "old"), published(wallet, "alice")
+    there = copy(wallet, tmp_path / "there")
+    reconcile(there, "alice", start)
+    ids.anchor(there, "alice", [DigestSeal(digest(b"there"))])
+    for number in here:
+        ids.anchor(wallet, "alice", [DigestSeal(digest(b"%d" % number))])
+    return put_back(wallet, old), published(there, "alice")
+
+
+@pytest.mark.parametrize("here", [(1,), (1, 2), (1, 2, 3)])
+def test_no_mark_of_another_event_is_replaced(tmp_path: Path, here: Sequence[int]) -> None:
+    """What was signed on this machine is in the published log, or the copy signs nothing."""
+    wallet, outside = _diverged(tmp_path, here)
+    aid = wallet.identifier("alice").aid
+    before: list[Mark | None] = wallet.vault.marks([aid])
+    with pytest.raises(KeysteadError) as caught:
+        reconcile(wallet, "alice", outside)
+    assert caught.value.code is ErrorCode.BEHIND
+    assert wallet.vault.marks([aid]) == before
+    assert len(log(wallet, "alice")) == 1
+    behind(wallet, "alice")
+    assert reconcile(wallet, "alice", outside, accept_duplicity=True).adopted == 1
+    ids.rotate(wallet, "alice", Change())
+
+
+def test_a_log_whose_keys_this_copy_cannot_make_is_not_taken_over(tmp_path: Path) -> None:
+    """A newer copy has the seed; of several events not even the first is kept."""
+    wallet = make_wallet(tmp_path / "here")
+    ids.create(wallet, "alice", Creation())
+    there = copy(wallet, tmp_path / "there")
+    ids.anchor(wallet, "alice", [SEAL])
+    life.compromise(wallet, "master.0")
+    ids.rotate(wallet, "alice", Change())
+    for accept in (False, True):
+        with pytest.raises(KeysteadError) as caught:
+            reconcile(there, "alice", published(wallet, "alice"), accept_duplicity=accept)
+        assert caught.value.code is ErrorCode.GONE
+        assert "newer copy" in caught.value.hint
+    assert len(log(there, "alice")) == 1
+    assert len(life.keys_of(there, there.identifier("alice").aid)) == 2
+
+
+def test_reserve_keys_that_were_known_may_be_needed(tmp_path: Path) -> None:
+    """Where the next rotation always needed somebody else, it does after reconciling too."""
+    wallet = make_wallet(tmp_path / "here")
+    ids.create(wallet, "alice", Creation(reserve=(digest(b"aunt"),), next_threshold="2"))
+    there = copy(wallet, tmp_path / "there")
+    ids.anchor(wallet, "alice", [SEAL])
+    assert reconcile(there, "alice", published(wallet, "alice")).adopted == 1
+
+
+@pytest.mark.parametrize("asked", ["settle", "unreconciled"])
+def test_commands_at_the_same_time_do_not_look_like_another_copy(
+    tmp_path: Path, asked: str
+) -> None:
+    """Log and mark are read at one moment, so that nobody goes on between them."""
+    wallet = three(tmp_path)
+    other = reopen(wallet)
+    other.sqlite.database.connection.execute("PRAGMA busy_timeout = 10")
+    real = wallet.local.marks
+
+    def marks(aids: Sequence[Aid]) -> list[Mark | None]:
+        before = real(aids)
+        with suppress(StoreError):
+            ids.anchor(other, "alice", [SEAL])
+            ids.anchor(other, "alice", [SEAL])
+        return real(aids) if asked == "settle" else before
+
+    with patch.object(wallet.local, "marks", marks):
+        if asked == "settle":
+            assert not settle(wallet, wallet.identifier("alice"))
+        else:
+            assert list(unreconciled(wallet)) == []
 
 
 def _act(wallet: LocalWallet, name: str, choice: int) -> None:

@@ -19,7 +19,7 @@ from keystead.owner.wallet import KEY, TokenRecord
 from keystead.ports.keys import SECRET
 from keystead.suites import Suite
 from support.softhsm import PIN, SoftHsm, softhsm
-from support.wallets import LocalWallet, copy, judged, make_wallet, reopen
+from support.wallets import LocalWallet, copy, crash_before_keeping, judged, make_wallet, reopen
 
 OFFICE = "office"
 ANCHOR = DigestSeal(Digest("E" + "A" * 43))
@@ -159,6 +159,22 @@ def test_a_token_is_forgotten_when_nobody_needs_it(wallet: LocalWallet) -> None:
         tokens.remove_token(wallet, "office")
     assert unknown.value.code is ErrorCode.UNKNOWN
     ids.rotate(wallet, "alice", Change())
+
+
+def test_a_token_into_which_a_crash_cut_off_a_rotation_is_not_forgotten(
+    wallet: LocalWallet,
+) -> None:
+    """The rotation is finished first, so its log needs the token, and control is kept."""
+    ids.create(wallet, "alice", Creation())
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", Change(token=OFFICE))
+    again = reopen(wallet)
+    with pytest.raises(KeystoreError) as caught:
+        tokens.remove_token(again, OFFICE)
+    assert caught.value.code is ErrorCode.LIFE_STATE
+    for _ in range(2):
+        ids.rotate(again, "alice", Change(token=""))
+    judged(again, "alice")
 
 
 def test_a_compromised_key_in_force_keeps_its_token(wallet: LocalWallet) -> None:
