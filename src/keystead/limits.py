@@ -39,7 +39,10 @@ class Limits:
             delivery adds no more than `keys`.
         evidence: duplicitous events kept for one identifier. One is enough to distrust it; a
             duplicitous controller can make any number.
-        url: length of a URL or OOBI in a statement. Common software takes no longer ones.
+        exchange: size of a request or an answer of a delegation (16 MiB), which are whole logs and
+            are kept in memory. That is room for 10,000 events; a log of that length is years old.
+        url: length of a URL or OOBI in a statement, and characters of a text that an owner
+            gives, such as a reason. Common software takes no longer ones.
         records: statements of replies kept in all. Anybody can make signers and sign as them.
         records_of_signer: statements kept of one signer. More than the witnesses, watchers and
             agents of the largest group; one signer must not use up the room of all.
@@ -66,6 +69,7 @@ class Limits:
     held_for: timedelta = timedelta(minutes=20)
     receipts: int = 768
     evidence: int = 16
+    exchange: int = 16 * 1024 * 1024
     url: int = 2048
     records: int = 100_000
     records_of_signer: int = 1024

@@ -76,6 +76,11 @@ def test_ordinary_body_keeps_every_limit(limits: Limits, size: int) -> None:
             {"held_for": timedelta(minutes=20)},
         ),
         (
+            "delegation.md",
+            "A request or an answer has 16 MiB at most",
+            {"exchange": 16 * 2**20},
+        ),
+        (
             "errors.md",
             "did not arrive within 20 minutes",
             {"held_for": timedelta(minutes=20)},

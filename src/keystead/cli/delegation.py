@@ -116,9 +116,10 @@ def approve(  # noqa: PLR0913 - one parameter for each option
     The request is verified first. The answer goes to standard output, or to a file.
     """
     from keystead.owner import delegation as owner  # noqa: PLC0415 - for --help
+    from keystead.owner.intake import bounded  # noqa: PLC0415 - as above
 
     there = _check_output(output, json_output=json_output)
-    pieces = list(read_chunks(file))
+    pieces = bounded(read_chunks(file))
     with open_wallet(place) as wallet:
         asked = owner.requested(wallet, name, pieces)
         for one in asked:
@@ -154,8 +155,9 @@ Examples:
 def complete(place: WalletPlace, name: str, file: str, *, json_output: bool) -> None:
     """Take the answer of the delegator in, which puts the event in force."""
     from keystead.owner import delegation as owner  # noqa: PLC0415 - for --help
+    from keystead.owner.intake import bounded  # noqa: PLC0415 - as above
 
-    pieces = list(read_chunks(file))
+    pieces = bounded(read_chunks(file))
     with open_wallet(place) as wallet:
         accepted = owner.complete(wallet, name, pieces)
         record = wallet.identifier(name)

@@ -210,6 +210,7 @@ def complete(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> AcceptedEven
             in it is not valid (by its fault).
         KeystoreError: the wallet is behind (keystore.behind).
     """
+    stream = bounded(pieces)
     with begun(wallet):
         found = waiting(wallet, name)
         record, event = found.record, found.event

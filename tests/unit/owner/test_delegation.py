@@ -1,6 +1,6 @@
 """Delegation between two wallets: asked, approved, completed, and everything that is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,8 @@ from keystead.cesr.keys import Aid, Digest
 from keystead.custody.states import State
 from keystead.errors import DecodeError, ErrorCode, KeysteadError, UsageError, VerificationError
 from keystead.keri.seals import DigestSeal
-from keystead.node.replay import replay_event
+from keystead.limits import DEFAULT_LIMITS
+from keystead.node.replay import replay, replay_event
 from keystead.owner import delegation, life, settlement
 from keystead.owner import identifiers as ids
 from keystead.owner.compromises import compromises
@@ -300,6 +301,61 @@ def test_an_answer_puts_no_event_on_own_logs(
         answer += replay_event(event)
     delegation.complete(wallet, "kid", [answer])
     assert (_sn(wallet, "mine"), _sn(wallet, "kid")) == (0, 0)
+
+
+def _strangers(folder: Path) -> bytes:
+    """Give valid logs of others: one alone, one below it, one that waits for it."""
+    other = make_wallet(folder)
+    above = ids.create(other, "above", Creation())
+    ids.create(other, "below", Creation(delegator=above.aid))
+    delegation.complete(other, "below", [_answer(other, _request(other, "below"), "above")])
+    ids.create(other, "beside", Creation(delegator=above.aid))
+    found = [other.identifier(name).aid for name in ("above", "below")]
+    stream = b"".join(b"".join(replay(other.events, aid)) for aid in found)
+    return stream + _request(other, "beside")
+
+
+def test_logs_of_strangers_are_not_kept(
+    wallet: LocalWallet, boss: LocalWallet, tmp_path: Path
+) -> None:
+    """A request brings the log of the delegate in, an answer those above it, and no others."""
+    strange = _strangers(tmp_path / "strangers")
+    kid, top = wallet.identifier("kid").aid, boss.identifier("boss").aid
+    answer = _answer(boss, strange + _request(wallet) + strange)
+    delegation.complete(wallet, "kid", [strange + answer + strange])
+    for one in (boss, wallet):
+        assert set(one.events.identifiers()) == {kid, top}
+        assert list(one.events.waiting()) == []
+    judged(wallet, "kid")
+
+
+def test_messages_of_no_type_are_passed_over(wallet: LocalWallet, boss: LocalWallet) -> None:
+    """Type and identifier may be anything; that is no reason to fail."""
+    for odd in ('"t":[],"i":{}', '"t":"icp","i":[]', '"t":{},"i":""'):
+        body = f'{{"v":"KERI10JSON{len(odd) + 26:06x}_",{odd}}}'.encode()
+        assert f"{len(body):06x}".encode() in body
+        (asked,) = delegation.requested(boss, "boss", [body + _request(wallet)])
+        assert asked.event.aid == wallet.identifier("kid").aid
+
+
+def test_nobody_reads_without_end(wallet: LocalWallet, boss: LocalWallet) -> None:
+    """A request or answer that never ends is refused when it is longer than any can be."""
+
+    def endless() -> Iterator[bytes]:
+        read = 0
+        while True:
+            assert read <= DEFAULT_LIMITS.exchange
+            read += 1 << 20
+            yield bytes(1 << 20)
+
+    for take in (
+        lambda: delegation.requested(boss, "boss", endless()),
+        lambda: delegation.approve(boss, "boss", endless()),
+        lambda: delegation.complete(wallet, "kid", endless()),
+    ):
+        with pytest.raises(DecodeError) as caught:
+            take()
+        assert caught.value.code is ErrorCode.LIMIT
 
 
 def test_nothing_else_is_signed_while_an_event_waits(
