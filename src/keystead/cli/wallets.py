@@ -159,7 +159,8 @@ def open_locked(
         examined: it is opened to be examined, so nothing needs to be as it should be.
 
     Raises:
-        KeystoreError: the passphrase does not fit, or is not the latest (keystore.tampered).
+        KeystoreError: the passphrase does not fit, or is not the latest, or the history of the
+            wallet was changed (keystore.tampered).
         UsageError: there is none to be had.
     """
     from keystead.keystores.envelope import open_with  # noqa: PLC0415 - only when it is locked
@@ -175,6 +176,7 @@ def open_locked(
     vault = LocalVault(name, data_key, marks_folder(name))
     wallet = Wallet(store, vault, now=now, actor=actor())
     if not examined:
+        wallet.records.check_chain()
         check_envelope(wallet, store)
     return wallet, bytearray(data_key)
 

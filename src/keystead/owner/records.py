@@ -6,7 +6,7 @@ the latest entry about it; and an entry that was changed or deleted no longer ag
 of the entry behind it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -77,6 +77,7 @@ class Records:
         """Read and write through a vault."""
         self.store = store
         self.vault = vault
+        self._followed = (0, b"")  # entry up to which the numbers were counted, and its hash
 
     def get(self, kind: str, record_id: str, form: type[T]) -> T | None:
         """Return a record.
@@ -89,30 +90,95 @@ class Records:
 
     def find(self, kind: str, text: str, form: type[T]) -> T | None:
         """Return the record that was tagged with a text; errors as `get`."""
-        row = self.store.find(kind, self.vault.tag(kind, text))
-        if row is None:
-            return None
-        self._check(row)
+        tag = self.vault.tag(kind, text)
+        with self.store.snapshot():
+            row = self.store.find(kind, tag)
+            if row is None:
+                return None
+            self._check(row)
         return self._read([sealed_record(row)], form)[0]
 
-    def all(self, kind: str, form: type[T]) -> list[T]:
-        """Return all records of a kind; errors as `get`, but a deleted one is not missed."""
-        rows = list(self.store.rows(kind))
+    def all(self, kind: str, form: type[T], *, checked: bool = False) -> list[T]:
+        """Return all records of a kind.
+
+        Args:
+            kind: which.
+            form: what they are.
+            checked: open the latest entry about each as well, as `get` does. For what is decided
+                by them; to show many of them, what stands openly beside the entries is enough.
+
+        Raises:
+            KeystoreError: one was changed, rolled back or deleted (keystore.tampered).
+        """
+        with self.store.snapshot():
+            rows, latest = list(self.store.rows(kind)), list(self.store.audit_last(kind))
+        written = {one.id: (one.number, one.digest) for one in latest if one.digest}
         for row in rows:
-            if row.digest != digest_of(row.data):
+            if written.pop(row.id, None) != (row.generation, digest_of(row.data)):
                 raise _tampered(kind, row.id)
-        return self._read([sealed_record(row) for row in rows], form)
+        if written:
+            raise _tampered(kind, min(written))
+        sealed = [sealed_record(row) for row in rows]
+        if checked:
+            sealed += [sealed_entry(one) for one in latest]
+        opened = self.vault.open(sealed) if sealed else []
+        for one, data in zip(latest, opened[len(rows) :], strict=False):
+            _check_told(msgspec.json.decode(data, type=AuditEntry), one)
+        return [msgspec.json.decode(data, type=form) for data in opened[: len(rows)]]
 
     def sealed(self, kind: str, record_id: str) -> Sealed | None:
         """Return a record as it is sealed; errors as `get`."""
-        row = self.store.get(kind, record_id)
-        if row is None:
-            latest = self.store.audit_latest(kind, record_id)
-            if latest is not None and latest.digest:
-                raise _tampered(kind, record_id)
-            return None
-        self._check(row)
+        with self.store.snapshot():
+            row = self.store.get(kind, record_id)
+            if row is None:
+                latest = self.store.audit_latest(kind, record_id)
+                if latest is not None and latest.digest:
+                    raise _tampered(kind, record_id)
+                return None
+            self._check(row)
         return sealed_record(row)
+
+    def check_chain(self) -> None:
+        """Check that the audit log has all its entries, each hashed over the one before.
+
+        The hashes need no key: they tell a log that was put together of parts, not one that was
+        continued by somebody else. His entries are found when they are opened.
+
+        Raises:
+            KeystoreError: an entry is missing or was changed (keystore.tampered).
+        """
+        with self.store.snapshot():
+            broken = _break(self.store.audit(), 0, b"")
+        if broken:
+            what = f"the audit log of the wallet was changed: entry {broken} does not follow"
+            hint = "see what else was changed with: keystead doctor"
+            raise KeystoreError(ErrorCode.TAMPERED, what, hint=hint)
+
+    def go_on_from(self, number: int, head: bytes) -> bool:
+        """Tell whether the audit log goes on from an entry, and no number is missing in it.
+
+        Only the links behind the entry are checked, since that is done often; all of them when
+        the wallet is opened, by `check_chain`.
+
+        Args:
+            number: of the entry.
+            head: its hash.
+        """
+        with self.store.snapshot():
+            start, before = self._followed
+            if start and self.store.audit_hash(start) != before:
+                start, before = 0, b""  # a transaction was undone
+            last, end = self.store.audit_head()
+            if self.store.audit_hash(number) != head:
+                return False
+            if self.store.audit_count(start) != last - start:
+                return False
+            first = max(start, number - 1)
+            before = self.store.audit_hash(first) or b""
+            if _break(self.store.audit(after=first), first, before):
+                return False
+        self._followed = (last, end)
+        return True
 
     def history(self, kind: str = "", record_id: str = "") -> list[AuditEntry]:
         """Return the audit log, or the entries about one record.
@@ -228,11 +294,20 @@ def digest_of(data: bytes) -> bytes:
 
 def chain(head: bytes, number: int, *parts: str | bytes) -> bytes:
     """Return the hash of an audit entry, over the hash of the entry before."""
-    hashed = blake3(head + number.to_bytes(8, "big"))
+    pieces = [head, number.to_bytes(8, "big")]
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
-        hashed.update(len(data).to_bytes(8, "big") + data)
-    return hashed.digest()
+        pieces += (len(data).to_bytes(8, "big"), data)
+    return blake3(b"".join(pieces)).digest()
+
+
+def _break(rows: Iterable[AuditRow], last: int, head: bytes) -> int:
+    """Return the number of the first entry that is missing or does not follow; 0 if all do."""
+    for number, row in enumerate(rows, last + 1):
+        head = chain(head, number, row.kind, row.id, row.digest, row.data)
+        if (row.number, row.hash) != (number, head):
+            return number
+    return 0
 
 
 def sealed_record(row: Row) -> Sealed:

@@ -180,9 +180,9 @@ class Wallet:
             raise UsageError(ErrorCode.UNKNOWN, f"no identifier is called {name[:_LONGEST_NAME]}")
         return found
 
-    def identifiers(self) -> list[IdentifierRecord]:
-        """Return one's own identifiers, in the order in which they were made."""
-        found = self.records.all(IDENTIFIER, IdentifierRecord)
+    def identifiers(self, *, checked: bool = False) -> list[IdentifierRecord]:
+        """Return one's own identifiers, in the order in which they were made; as `Records.all`."""
+        found = self.records.all(IDENTIFIER, IdentifierRecord, checked=checked)
         return sorted(found, key=lambda one: (one.epoch, one.number))
 
     def key(self, key_id: str) -> KeyRecord | None:

@@ -18,8 +18,6 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         generation: counts its versions, from 1.
         data: the sealed content.
         tag: what it can be found by, unique among its kind; None for nothing.
-        digest: hash of `data` that the latest audit entry about it states; empty if there is
-            none. Only read.
     """
 
     kind: str
@@ -27,7 +25,6 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     generation: int
     data: bytes
     tag: bytes | None = None
-    digest: bytes = b""
 
 
 class AuditRow(msgspec.Struct, frozen=True, gc=False):
@@ -84,6 +81,9 @@ class WalletStore(Protocol):
     def transaction(self) -> AbstractContextManager[object]:
         """Keep all that is done inside, durably, or nothing. Writers take turns."""
 
+    def snapshot(self) -> AbstractContextManager[object]:
+        """Read: all that is read inside is of one moment; nothing is changed inside."""
+
     def get(self, kind: str, record_id: str) -> Row | None:
         """Return a record."""
 
@@ -108,8 +108,14 @@ class WalletStore(Protocol):
     def audit_latest(self, kind: str, record_id: str) -> AuditRow | None:
         """Return the latest audit entry about a record."""
 
-    def audit(self, kind: str = "", record_id: str = "") -> Iterator[AuditRow]:
-        """Give the audit log, or the entries about one record, in order."""
+    def audit_last(self, kind: str) -> Iterator[AuditRow]:
+        """Give the latest audit entry about each record of a kind that there ever was."""
+
+    def audit_count(self, after: int = 0) -> int:
+        """Return how many audit entries have a higher number."""
+
+    def audit(self, kind: str = "", record_id: str = "", *, after: int = 0) -> Iterator[AuditRow]:
+        """Give the audit log behind an entry, or the entries about one record, in order."""
 
     def add_audit(self, row: AuditRow) -> None:
         """Append an audit entry."""

@@ -14,12 +14,7 @@ from keystead.stores.sqlite import SqliteStore
 
 FILE = "wallet.db"
 _AUDIT = "SELECT number, kind, id, generation, digest, data, hash FROM audit"
-# With each record, what the latest audit entry about it states.
-_RECORD = """
-SELECT kind, id, generation, data, tag, coalesce((
-    SELECT digest FROM audit AS entry WHERE entry.kind = record.kind AND entry.id = record.id
-    ORDER BY number DESC LIMIT 1), x'') FROM record
-"""
+_RECORD = "SELECT kind, id, generation, data, tag FROM record"
 
 
 class SqliteWallet:
@@ -47,6 +42,10 @@ class SqliteWallet:
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """Keep all that is done inside, durably, or nothing."""
         return self.database.transaction()
+
+    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Read: all that is read inside is of one moment."""
+        return self.database.snapshot()
 
     def scrub(self) -> None:
         """Overwrite what was deleted."""
@@ -126,11 +125,26 @@ class SqliteWallet:
         row = self._one(query, kind, record_id)
         return None if row is None else AuditRow(*row)
 
-    def audit(self, kind: str = "", record_id: str = "") -> Iterator[AuditRow]:
-        """Give the audit log, or the entries about one record, in order."""
-        where = " WHERE kind = ? AND id = ?" if kind else ""
+    def audit_last(self, kind: str) -> Iterator[AuditRow]:
+        """Give the latest audit entry about each record of a kind that there ever was."""
+        query = "SELECT max(number) FROM audit WHERE kind = ? GROUP BY id"
+        for row in self._all(f"{_AUDIT} WHERE number IN ({query})", kind):
+            yield AuditRow(*row)
+
+    def audit_count(self, after: int = 0) -> int:
+        """Return how many audit entries have a higher number."""
+        query = "SELECT count(*) FROM audit"
+        if not after:  # an index is smaller than the rows
+            (count,) = self._one(query) or (0,)
+        else:
+            (count,) = self._one(f"{query} WHERE number > ?", after) or (0,)
+        return int(count)
+
+    def audit(self, kind: str = "", record_id: str = "", *, after: int = 0) -> Iterator[AuditRow]:
+        """Give the audit log behind an entry, or the entries about one record, in order."""
+        where = " AND kind = ? AND id = ?" if kind else ""
         values = (kind, record_id) if kind else ()
-        for row in self._all(f"{_AUDIT}{where} ORDER BY number", *values):
+        for row in self._all(f"{_AUDIT} WHERE number > ?{where} ORDER BY number", after, *values):
             yield AuditRow(*row)
 
     def add_audit(self, row: AuditRow) -> None:

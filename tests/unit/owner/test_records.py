@@ -8,7 +8,7 @@ import pytest
 from keystead.errors import ErrorCode, KeysteadError
 from keystead.owner.records import Note, Records, chain, digest_of
 from keystead.ports.keys import SECRET, Sealed
-from support.wallets import LocalWallet, make_wallet, reopen
+from support.wallets import LocalWallet, make_wallet, put_back, reopen, snapshot
 
 KIND = "thing"
 
@@ -240,3 +240,150 @@ def test_records_of_a_kind_are_opened_together(tmp_path: Path) -> None:
 
     Records(wallet.store, Counting()).all(KIND, Thing)  # type: ignore[arg-type] # only `open` is used
     assert asked == [20]
+    Records(wallet.store, Counting()).all(KIND, Thing, checked=True)  # type: ignore[arg-type] # as above
+    assert asked == [20, 40]
+
+
+def test_lists_show_no_older_version(tmp_path: Path) -> None:
+    """A record that was put back, with the digest that stands openly beside its latest entry."""
+    wallet = make_wallet(tmp_path)
+    put(wallet, "one", 1)
+    old = wallet.store.get(KIND, "one")
+    assert old is not None
+    put(wallet, "one", 2)
+    query = "UPDATE record SET data = ?, generation = ? WHERE kind = ?"
+    change(wallet, query, old.data, old.generation, KIND)
+    query = "UPDATE audit SET digest = ? WHERE kind = ?"
+    change(wallet, query, digest_of(old.data), KIND)
+    with pytest.raises(KeysteadError) as caught:
+        wallet.records.all(KIND, Thing)
+    assert caught.value.code is ErrorCode.TAMPERED
+
+
+def test_decisions_open_the_entries_too(tmp_path: Path) -> None:
+    """What stands openly beside them can be changed by anybody, to match an older record."""
+    wallet = make_wallet(tmp_path)
+    put(wallet, "one", 1)
+    old, (entry,) = wallet.store.get(KIND, "one"), wallet.store.audit(KIND, "one")
+    assert old is not None
+    put(wallet, "one", 2)
+    change(wallet, "UPDATE audit SET id = 'two', digest = x'' WHERE number > ?", entry.number)
+    query = "UPDATE record SET data = ?, generation = ? WHERE kind = ?"
+    change(wallet, query, old.data, old.generation, KIND)
+    assert wallet.records.all(KIND, Thing) == [Thing(1)]
+    with pytest.raises(KeysteadError) as caught:
+        wallet.records.all(KIND, Thing, checked=True)
+    assert caught.value.code is ErrorCode.TAMPERED
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_lists_miss_what_was_deleted(tmp_path: Path, *, checked: bool) -> None:
+    """A list that lacks a record is not shown, and nothing is decided by it."""
+    wallet = make_wallet(tmp_path)
+    for name in ("one", "two", "three"):
+        put(wallet, name, 1)
+    delete(wallet, "three")
+    assert len(wallet.records.all(KIND, Thing, checked=checked)) == 2
+    change(wallet, "DELETE FROM record WHERE id = 'two'")
+    with pytest.raises(KeysteadError) as caught:
+        wallet.records.all(KIND, Thing, checked=checked)
+    assert caught.value.code is ErrorCode.TAMPERED
+
+
+def test_a_deletion_that_was_made_up_is_found(tmp_path: Path) -> None:
+    """An entry whose columns say so, while its sealed content tells of a record."""
+    wallet = make_wallet(tmp_path)
+    put(wallet, "one", 1)
+    change(wallet, "DELETE FROM record WHERE id = 'one'")
+    change(wallet, "UPDATE audit SET digest = x'' WHERE id = 'one'")
+    assert wallet.records.all(KIND, Thing) == []
+    with pytest.raises(KeysteadError) as caught:
+        wallet.records.all(KIND, Thing, checked=True)
+    assert caught.value.code is ErrorCode.TAMPERED
+
+
+def unchained(wallet: LocalWallet) -> bool:
+    """Tell whether the audit log does not hold together."""
+    try:
+        wallet.records.check_chain()
+    except KeysteadError as error:
+        return error.code is ErrorCode.TAMPERED
+    return False
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM audit WHERE number = 1",
+        "DELETE FROM audit WHERE number = 4",
+        "UPDATE audit SET digest = x'00' WHERE number = 3",
+        "UPDATE audit SET id = 'other' WHERE number = 3",
+        "UPDATE audit SET kind = 'other' WHERE number = 3",
+        "UPDATE audit SET data = x'00' WHERE number = 3",
+        "UPDATE audit SET hash = x'00' WHERE number = 3",
+        "UPDATE audit SET number = 1000 WHERE number = 3",
+        "INSERT INTO audit VALUES (1000, 'x', 'x', 1, x'', x'', x'')",
+    ],
+)
+def test_the_audit_log_holds_together(tmp_path: Path, query: str) -> None:
+    """From its first entry to its last, whichever is changed, removed or added."""
+    wallet = make_wallet(tmp_path)
+    put(wallet, "one", 1)
+    assert not unchained(wallet)
+    change(wallet, query)
+    assert unchained(wallet)
+
+
+def test_a_wallet_is_current_only_with_all_entries(tmp_path: Path) -> None:
+    """An older file stays one with the latest entry that the machine knows put into it."""
+    wallet = make_wallet(tmp_path)
+    put(wallet, "one", 1)
+    copied = snapshot(wallet, tmp_path / "copy")
+    put(wallet, "one", 2)
+    put(wallet, "one", 3)
+    wallet.remember()
+    assert wallet.is_current()
+    *_, last = wallet.store.audit()
+    wallet = put_back(wallet, copied)
+    assert not wallet.is_current()
+    with wallet.store.transaction():
+        wallet.store.add_audit(last)
+    assert not wallet.is_current()
+    assert unchained(wallet)
+
+
+@pytest.mark.parametrize("column", ["kind", "id", "digest", "data", "hash"])
+def test_entries_that_the_machine_does_not_know_yet_follow(tmp_path: Path, column: str) -> None:
+    """Those behind the entry that it knows, and that entry itself."""
+    wallet = make_wallet(tmp_path)
+    put(wallet, "one", 1)
+    wallet.remember()
+    known, _ = wallet.store.audit_head()
+    put(wallet, "one", 2)
+    assert reopen(wallet).is_current()
+    for number in (known, known + 1):
+        entry = f"SELECT {column} FROM audit WHERE number = ?"  # noqa: S608 - of the parameters
+        (before,) = wallet.sqlite.database.rows(entry, number)[0]
+        update = f"UPDATE audit SET {column} = ? WHERE number = ?"  # noqa: S608 - as above
+        change(wallet, update, before[:-1], number)
+        assert not reopen(wallet).is_current()
+        change(wallet, update, before, number)
+
+
+def test_an_undone_transaction_leaves_the_wallet_current(tmp_path: Path) -> None:
+    """What was looked at inside it is looked at again."""
+    wallet = make_wallet(tmp_path)
+    wallet.remember()
+
+    def fail() -> None:
+        with wallet.store.transaction():
+            put(wallet, "one", 1)
+            assert wallet.is_current()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert wallet.is_current()
+    put(wallet, "two", 1)
+    put(wallet, "two", 2)
+    assert wallet.is_current()
