@@ -87,6 +87,9 @@ def _source(name: str, file: str | None, fd: str | None) -> SecretSource:
 def read_secret(source: SecretSource, prompt: str) -> str:
     """Return a secret in its normal form, from 1 to 1,024 bytes long.
 
+    From then on this process leaves no core dump, and no other program of this user can look
+    into it.
+
     Raises:
         UsageError: there is no terminal to ask on, or what was read is no passphrase
             (usage.argument); the file or descriptor cannot be read, or others can read the file
@@ -123,6 +126,10 @@ def _accepted(secret: bytes) -> str:
 
 
 def _read(source: SecretSource, prompt: str) -> bytes:
+    # With an unlocked wallet nothing but this command ever has the secret of a new key or token.
+    from keystead.keystores.hardening import harden  # noqa: PLC0415 - only for those who need it
+
+    harden()
     place = "the terminal"
     try:
         if source.file is not None:

@@ -143,6 +143,30 @@ def test_a_descriptor_that_is_not_open_is_told() -> None:
     assert caught.value.code is ErrorCode.FILE
 
 
+_HARDENED = """
+import ctypes, resource
+from contextlib import suppress
+from keystead.cli.secrets import SecretSource, {asks}
+from keystead.errors import UsageError
+with suppress(UsageError):
+    {asks}(SecretSource(fd=99), "")
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+@pytest.mark.parametrize("asks", ["read_secret", "new_secret"])
+def test_a_process_that_asks_for_a_secret_is_hardened(asks: str) -> None:
+    """Even before anything is read: no core dump, and nothing for others to look into."""
+    script = _HARDENED.format(asks=asks)
+    if asks == "new_secret":
+        script = script.replace(', "")', ")")
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, timeout=60
+    )
+    assert ended.stdout == b"0 (0, 0)\n"
+
+
 def test_a_descriptor_that_is_a_terminal_is_refused() -> None:
     """A terminal would show what is typed; without the option it does not."""
     ours, theirs = pty.openpty()
