@@ -54,7 +54,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if self.unreconciled:
             return "keystead id reconcile NAME --log FILE"
         if self.current is False:
-            return "put the latest copy of the wallet back, or: keystead id reconcile --log FILE"
+            how = "--log FILE" if self.identifiers else "--i-accept-duplicity"
+            return f"put the latest copy of the wallet back, or: keystead id reconcile {how}"
         for notice in self.notices or ():
             if command := _renewal(notice):
                 return command
