@@ -269,7 +269,7 @@ def test_a_kill_at_any_time(mine: Machine) -> None:
         arguments = [str(number), *INIT, "--passphrase-file", str(given)]
         ran = subprocess.run(
             [sys.executable, "-c", _KILLED, *arguments],
-            env=here.environment,
+            env=here.uncovered,
             capture_output=True,
             check=False,
         )
@@ -311,7 +311,7 @@ def test_a_full_disk(mine: Machine, size: int) -> None:
     given = mine.file(PHRASE)
     ran = subprocess.run(
         [str(COMMAND), *INIT, "--passphrase-file", str(given)],
-        env=mine.environment,
+        env=mine.uncovered,
         capture_output=True,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),

@@ -39,6 +39,11 @@ class Machine:
         }
         return {**os.environ, **mine, **self.more}
 
+    @property
+    def uncovered(self) -> dict[str, str]:
+        """The same without what measures coverage, which writes files of its own."""
+        return {key: value for key, value in self.environment.items() if "COVERAGE" not in key}
+
     def file(self, text: str, name: str = "passphrase.txt") -> Path:
         """Write a private file with one line."""
         path = self.folder / "given" / name
@@ -87,6 +92,7 @@ def terminal(machine: Machine, *arguments: str) -> Iterator["Terminal"]:
     printed = [machine.folder / name for name in ("stdout", "stderr")]
     child, ours = pty.fork()
     if child == 0:  # pragma: no cover - becomes the command
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
         for number, path in enumerate(printed, 1):
             os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), number)
         os.execve(COMMAND, [str(COMMAND), *arguments], machine.environment)  # noqa: S606 - ours
