@@ -51,6 +51,8 @@ _SEALING: Final = (
 _HEAD: Final = (
     "SELECT p.sn, p.established, e.said FROM place p"
     " LEFT JOIN place e ON e.aid = p.aid AND e.first_seen_number = p.established"
+    " AND EXISTS (SELECT 1 FROM establishment s"
+    " WHERE s.aid = p.aid AND s.first_seen_number = p.established)"
     " WHERE p.aid = ? AND p.trunk ORDER BY p.sn DESC LIMIT 1"
 )
 
