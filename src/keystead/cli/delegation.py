@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from keystead.cli.asking import confirm
+from keystead.cli.asking import confirm, reason_option
 from keystead.cli.files import check_place, refuse_existing, write_file
 from keystead.cli.id_options import json_option
 from keystead.cli.output import as_json, printable
@@ -96,7 +96,7 @@ What was approved before is not approved again: the answer is written once more.
 @click.option("--as", "name", metavar="NAME", required=True, help="The identifier that approves.")
 @click.option("-o", "--output", metavar="FILE", help="Write the answer to FILE.")
 @_force_option
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
+@reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @wallet_options

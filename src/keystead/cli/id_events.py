@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from keystead.cli.asking import reason_option
 from keystead.cli.id_options import (
     ALGORITHMS,
     json_option,
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from keystead.owner.wallet import IdentifierRecord, Wallet
 
 Result = TypeVar("Result")
-
-
-def _reason_option(command: Callable[..., Result]) -> Callable[..., Result]:
-    option = click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
-    return option(command)
 
 
 def _place_option(command: Callable[..., Result]) -> Callable[..., Result]:
@@ -67,7 +63,7 @@ interrupted is finished first. Thresholds: see keystead id create --help.""",
 @click.option(
     "--anchor", "anchors", metavar="DIGEST", multiple=True, help="Anchor a digest; may be repeated."
 )
-@_reason_option
+@reason_option
 @_place_option
 @json_option
 @wallet_options
@@ -133,7 +129,7 @@ A seal of an event of another identifier approves it, when you are its delegator
     "--file", "files", metavar="FILE", multiple=True, help="Anchor the Blake3-256 digest of FILE."
 )
 @click.option("--seal", "seals", metavar="JSON", multiple=True, help="Any seal of KERI.")
-@_reason_option
+@reason_option
 @_place_option
 @json_option
 @wallet_options
@@ -178,7 +174,7 @@ nor a thief. What it signed before can still be verified.""",
 )
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_reason_option
+@reason_option
 @json_option
 @wallet_options
 def abandon(place: WalletPlace, name: str, *, yes: bool, reason: str, json_output: bool) -> None:

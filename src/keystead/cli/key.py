@@ -1,13 +1,12 @@
 """`keystead key`: what keys there are, what depends on each, and the end of each."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from keystead.cesr import primitives
 from keystead.cesr.keys import parse_key
-from keystead.cli.asking import confirm
+from keystead.cli.asking import confirm, reason_option
 from keystead.cli.id_options import json_option, read_place
 from keystead.cli.output import as_json, printable, say
 from keystead.cli.secrets import SecretSource, read_secret, secret_options
@@ -20,19 +19,12 @@ if TYPE_CHECKING:
     from keystead.custody.records import KeyRecord
     from keystead.owner.wallet import Wallet
 
-Result = TypeVar("Result")
-
 # Code of a seed -> suite of its key.
 _SEEDS: Final = {"A": Suite.ED25519, "J": Suite.SECP256K1, "Q": Suite.SECP256R1}
 _KEPT_COPIES: Final = (
     "backups of the wallet, copies on other machines and seeds on paper are not reached: whoever "
     "has one can still derive what was in it"
 )
-
-
-def _reason_option(command: Callable[..., Result]) -> Callable[..., Result]:
-    option = click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
-    return option(command)
 
 
 @click.group(
@@ -154,7 +146,7 @@ be derived from it get their coming keys from another seed.""",
     help="First event of its log that somebody else may have signed (hexadecimal); without it "
     "all that the key signed is doubted.",
 )
-@_reason_option
+@reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @wallet_options
@@ -200,7 +192,7 @@ A rotation retires the keys that it replaces. So this is for keys that should be
 before that, such as one of several that are more than enough.""",
 )
 @click.argument("name", metavar="KEY")
-@_reason_option
+@reason_option
 @json_option
 @wallet_options
 def retire(place: WalletPlace, name: str, *, reason: str, json_output: bool) -> None:
@@ -230,7 +222,7 @@ force, or that a log commits to, is refused.
 Backups, copies on other machines and seeds on paper are not reached.""",
 )
 @click.argument("name", metavar="KEY")
-@_reason_option
+@reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @wallet_options

@@ -117,7 +117,27 @@ def _run() -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "keystead"
         say_error(f"{error.format_message()} [usage.argument]", f"see: {path} --help")
+    except UnicodeEncodeError as error:
+        return _tell_no_text(error)
+    except (MemoryError, RecursionError) as error:
+        error.__traceback__ = None  # frees what took the room
+        say_error("this is too much for the memory of the machine", "try it with less at a time")
+        return ExitCode.FAILED
     except (KeyboardInterrupt, click.Abort):
         say_error("interrupted")
         return _INTERRUPTED
     return ExitCode.USAGE
+
+
+def _tell_no_text(error: UnicodeEncodeError) -> int:
+    """Tell of text that has no bytes; what was at work was undone.
+
+    The system gives bytes of arguments that are no text as surrogates, which can name a file but
+    nothing else.
+    """
+    if "surrogates" in error.reason:
+        what = "an argument has bytes that are no text, and is no name of a file"
+        say_error(f"{what} [usage.argument]", "check what the terminal or the script has passed")
+        return ExitCode.USAGE
+    say_error(f"the result cannot be written as {error.encoding}", "set PYTHONIOENCODING=utf-8")
+    return ExitCode.FAILED

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.asking import reason_option
 from keystead.cli.id_options import ALGORITHMS, json_option
 from keystead.cli.output import as_json, printable, say
 from keystead.cli.secrets import SecretSource, read_secret, secret_options
@@ -117,7 +118,7 @@ Examples:
   keystead token remove office                   refused while identifiers have keys in it"""
 )
 @click.argument("name")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
+@reason_option
 @json_option
 @wallet_options
 def remove(place: WalletPlace, name: str, *, reason: str, json_output: bool) -> None:
