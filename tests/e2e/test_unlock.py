@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,24 @@ def test_an_old_envelope_is_found_out(mine: Machine) -> None:
         ran = mine.run(command, phrase=PHRASE)
         assert "[keystore.tampered]" in ran.err, command
     assert not signers(mine.home)
+
+
+@pytest.mark.parametrize("command", ["unlock", "id list", "passphrase"])
+def test_a_history_of_parts_is_found_out(mine: Machine, command: str) -> None:
+    """Each passphrase that is given looks at all entries; only doctor opens such a wallet."""
+    with closing(sqlite3.connect(mine.home / "wallet.db")) as connection:
+        query = "SELECT * FROM audit ORDER BY number DESC LIMIT 1"
+        number, *_, end = connection.execute(query).fetchone()
+        row = (number + 7, "x", "x", 0, b"", b"", end)
+        connection.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        connection.commit()
+    new = ("--new-passphrase-file", mine.file(NEW, "new.txt"))
+    more = new if command == "passphrase" else ()
+    ran = mine.run(*command.split(), *more, phrase=PHRASE)
+    assert ran.code == 1
+    assert "keystore.tampered" in ran.err
+    assert f"entry {number + 1}" in ran.err
+    assert "audit.chain" in mine.run("doctor", phrase=PHRASE).out
 
 
 def test_a_wrong_old_passphrase(mine: Machine) -> None:
