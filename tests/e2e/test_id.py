@@ -200,7 +200,6 @@ def test_thresholds_on_the_command_line(
         (["export", "alice", "-o", "."], "usage.file"),
         (["export", "alice", "-o", "nowhere/alice.cesr"], "usage.file"),
         (["reconcile", "alice"], "usage.argument"),
-        (["reconcile", "--i-accept-duplicity"], "usage.argument"),
         (["reconcile", "alice", "--log", "nothing"], "usage.file"),
         (["reconcile", "--log", "notes.txt"], "usage.unknown"),
     ],
