@@ -26,7 +26,7 @@ def check_place(name: str) -> bool:
         for names, whose in _FOLDERS.items():
             if all(os.path.lexists(path.parent / one) for one in names):
                 what = f"{name} is in the folder of {whose}, where nothing else belongs"
-                raise UsageError(ErrorCode.FILE, what, hint="name a file elsewhere with -o")
+                raise UsageError(ErrorCode.FILE, what, hint="name a file elsewhere")
         if not os.access(path.parent, os.W_OK):
             raise UsageError(ErrorCode.FILE, f"the folder of {name} is read-only")
         if not os.path.lexists(path):
@@ -95,7 +95,7 @@ def write_file(name: str, data: bytes, *, replace: bool) -> None:
         _sync(path.parent)
     except OSError as error:
         what = f"cannot write {name}: {error.strerror}"
-        hint = "repeat the command with another -o; nothing is done twice"
+        hint = "name another file and repeat the command; nothing is done twice"
         raise UsageError(ErrorCode.FILE, what, hint=hint) from None
 
 

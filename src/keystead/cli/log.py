@@ -4,11 +4,11 @@ import gc
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
 from keystead.cli import report
+from keystead.cli.files import check_place, write_file
 from keystead.cli.output import ExitCode, as_json, say, say_error
 from keystead.cli.source import read_chunks
 from keystead.errors import HINTS, DecodeError, ErrorCode, UsageError
@@ -129,13 +129,8 @@ def _write_evidence(name: str, audit: Audit, reports: Iterable[LogReport]) -> No
     if not found:
         say(f"note: no duplicity was found, so {name} was not written")
         return
-    try:
-        with Path(name).open("xb") as target:
-            target.writelines(evidence_stream(audit.store, found))
-    except FileExistsError:
-        raise _exists(name) from None
-    except OSError as error:
-        raise UsageError(ErrorCode.FILE, f"cannot write {name}: {error.strerror}") from None
+    _check_new(name)
+    write_file(name, b"".join(evidence_stream(audit.store, found)), replace=False)
     say(f"wrote evidence of duplicity to {name}")
 
 
@@ -145,13 +140,6 @@ def _check_new(name: str) -> None:
     Raises:
         UsageError: something is there, or the folder is not (usage.file).
     """
-    path = Path(name)
-    if path.exists():
-        raise _exists(name)
-    if not path.parent.is_dir():
-        raise UsageError(ErrorCode.FILE, f"the folder of {name} does not exist")
-
-
-def _exists(name: str) -> UsageError:
-    what = f"{name} exists; it is not overwritten"
-    return UsageError(ErrorCode.FILE, what, hint="give the name of a new file to --evidence")
+    if check_place(name):
+        what = f"{name} exists; it is not overwritten"
+        raise UsageError(ErrorCode.FILE, what, hint="give the name of a new file to --evidence")
