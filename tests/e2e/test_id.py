@@ -347,11 +347,11 @@ def test_a_delegated_identifier_waits(desk: Desk) -> None:
 
 
 def test_names_do_not_steer_the_terminal(desk: Desk) -> None:
-    """Invisible parts of a name are escaped, and quotes make the next command right."""
+    """The joiner inside emoji is printed as it is, so that the next command can be pasted."""
     told = desk.did("id", "create", "👩\u200d🚀 & co")
-    assert "👩\\u200d🚀 & co" in told
-    assert "'" in told
-    assert "👩\\u200d🚀 & co" in desk.did("id", "list")
+    assert "keystead id export '👩\u200d🚀 & co'" in told
+    assert "👩\u200d🚀 & co" in desk.did("id", "list")
+    assert "usage.name" in desk.run("id", "create", "a\x1b[31mb").err
 
 
 @pytest.mark.timed
