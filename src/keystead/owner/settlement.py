@@ -312,11 +312,13 @@ def _unfinished(wallet: Wallet, aid: Aid) -> tuple[IdentifierRecord, KeyState, M
     """Return what `finish` needs, if a crash kept an event of an identifier from its log.
 
     Raises:
-        KeystoreError: the log went on elsewhere, or may have (keystore.behind).
+        KeystoreError: the log went on elsewhere, or may have (keystore.behind), or its keys are
+            not those that its events set (keystore.tampered).
     """
     record, state = wallet.identifier(aid), wallet.events.key_state(aid)
     if record.pending or state is None or not is_unfinished(wallet, record, state):
         return None
+    check_state(wallet, record, state)
     (mark,) = wallet.vault.marks([aid])
     return None if mark is None else (record, state, mark)
 
