@@ -204,9 +204,8 @@ def unreconciled(wallet: Wallet) -> Iterable[IdentifierRecord]:
     for record, mark in zip(records, marks, strict=True):
         if not _seems_behind(wallet, record, mark):
             continue
-        with (
-            wallet.store.transaction()
-        ):  # another command may have gone on since the marks were read
+        # Another command may have gone on since the marks were read.
+        with wallet.store.transaction():
             (mark_now,) = wallet.vault.marks([record.aid])
             behind = _seems_behind(wallet, wallet.identifier(record.aid), mark_now)
         if behind:
@@ -297,6 +296,8 @@ def _clear(wallet: Wallet, mark: Mark) -> None:
         try:
             finish(wallet, *found)
         except (KeystoreError, UsageError) as error:
+            if error.code not in _NEVER:
+                raise
             what = (
                 f"event {mark.sn:x} of {record.name} was cut off by a crash and has to be finished"
                 f" first: {error.message}"
@@ -365,12 +366,26 @@ def _settle_others(wallet: Wallet, aid: Aid) -> None:
                     finish(wallet, *found)
 
 
+# What may keep an event from ever being finished: its keys are lost, or the token with them is.
+_NEVER: Final = frozenset(
+    {
+        ErrorCode.GONE,
+        ErrorCode.TOKEN,
+        ErrorCode.TOKEN_PIN,
+        ErrorCode.MECHANISM,
+        ErrorCode.LIFE_STATE,
+        ErrorCode.ROLE,
+        ErrorCode.UNKNOWN,
+    }
+)
+
+
 def _finish_or_give_up(wallet: Wallet, record: IdentifierRecord, *, accept_duplicity: bool) -> bool:
     """Finish what a crash cut off; what never can be is dropped if the owner says so."""
     try:
         return settle(wallet, record)
-    except (KeystoreError, UsageError):
-        if not accept_duplicity:
+    except (KeystoreError, UsageError) as error:
+        if not accept_duplicity or error.code not in _NEVER:
             raise
     with wallet.store.transaction():
         _set_mark(wallet, wallet.identifier(record.aid), drop=True)

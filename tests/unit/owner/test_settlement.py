@@ -610,6 +610,29 @@ def test_what_cannot_be_finished_stops_the_wallet_until_it_is_given_up(
     judged(wallet, "alice", "bob")
 
 
+def test_what_was_tampered_with_is_not_given_up(tmp_path: Path) -> None:
+    """The way out is for keys that are lost; a damaged seed is told as such, and the mark stays."""
+    wallet = three(tmp_path)
+    with crash_before_keeping():
+        ids.rotate(wallet, "alice", Change())
+    mark = wallet.vault.latest_mark()
+    wallet.sqlite.database.connection.execute(
+        "UPDATE record SET data = zeroblob(length(data)) WHERE kind = 'secret'"
+    )
+    wallet = reopen(wallet)
+    with pytest.raises(KeysteadError) as caught:
+        ids.anchor(wallet, "bob", [SEAL])
+    assert caught.value.code is ErrorCode.TAMPERED
+    assert "--i-accept-duplicity" not in caught.value.hint
+    with pytest.raises(KeysteadError) as caught:
+        reconcile(wallet, "alice", MemoryStore(), accept_duplicity=True)
+    assert caught.value.code is ErrorCode.TAMPERED
+    (left,) = wallet.vault.marks([wallet.identifier("alice").aid])
+    assert left is not None
+    assert mark is not None
+    assert left.said == mark.said
+
+
 def test_an_own_key_that_is_not_found_is_not_taken_for_one_of_others(
     tmp_path: Path, office: TokenRecord
 ) -> None:
