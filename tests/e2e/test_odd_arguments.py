@@ -75,9 +75,9 @@ def test_names_of_files_may_be_any_bytes(desk: Desk) -> None:
     document = Path(os.fsdecode(os.fsencode(desk.folder) + b"/" + ODD))
     document.write_bytes(b"document")
     commands: tuple[list[bytes | str], ...] = (
-        ["sign", ODD],
+        ["sign", ODD, "--as", "alice"],
         ["verify", ODD],
-        ["sign", ODD, "--json"],
+        ["sign", ODD, "--as", "alice", "--json"],
         ["id", "export", "alice", "-o", b"log" + ODD],
         ["log", "verify", b"log" + ODD],
         ["verify", ODD, "--log", b"log" + ODD],
@@ -85,7 +85,7 @@ def test_names_of_files_may_be_any_bytes(desk: Desk) -> None:
     for arguments in commands:
         ran = _run(desk, *arguments)
         assert (ran.code, ran.err) == (0, ""), arguments
-    assert "a\\udcff" in _run(desk, "sign", ODD).out
+    assert "a\\udcff" in _run(desk, "sign", ODD, "--as", "alice").out
     assert Path(os.fsdecode(os.fsencode(document) + b".sig")).is_file()
 
 

@@ -127,6 +127,9 @@ def test_output_that_cannot_be(desk: Desk) -> None:
     ):
         refused = desk.run("sign", document, "--as", "impossible", "-o", output, "--force")
         assert (refused.code, why in refused.err, "[usage.file]" in refused.err) == (2, True, True)
+    for file, why in ((desk.folder, "is a folder"), (Path("nowhere"), "there is no file nowhere")):
+        refused = desk.run("sign", file, "--as", "impossible")
+        assert (refused.code, why in refused.err, "[usage.file]" in refused.err) == (2, True, True)
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
@@ -281,6 +284,7 @@ def test_files_that_are_not_what_they_should_be(desk: Desk) -> None:
         ),
         (2, "cannot read nowhere.cesr", "check the path", (document, "--log", "nowhere.cesr")),
         (2, f"cannot read {signature}.sig", "name the document", (signature,)),
+        (2, "there is no document nowhere.pdf", "check the path", ("nowhere.pdf",)),
         (2, "has no name", "--signature FILE", ("-",)),
         (2, "only one of the files", "--help", ("-", "--signature", "-")),
         (2, "only one of the files", "--help", (document, "--log", "-", "--log", "-")),

@@ -116,7 +116,10 @@ def _run() -> int:
         click.echo(error.format_message(), err=True)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "keystead"
-        say_error(f"{error.format_message()} [usage.argument]", f"see: {path} --help")
+        told = error.format_message()
+        if told.startswith("Got unexpected extra argument"):
+            told = "too many arguments"  # not repeated: it may be a passphrase at the wrong place
+        say_error(f"{told} [usage.argument]", f"see: {path} --help")
     except UnicodeEncodeError as error:
         return _tell_no_text(error)
     except (MemoryError, RecursionError) as error:

@@ -108,7 +108,10 @@ def _checked(file: str, target: str, *, force: bool) -> bytes | None:
         UsageError: the document is no file; or its signature would take its place, or that of
             something that is no file, or cannot be written (usage.file).
     """
-    if file != STREAM and (not Path(file).exists() or Path(file).is_dir()):
+    if file != STREAM and Path(file).is_dir():
+        hint = "sign a file, such as an archive of the folder"
+        raise UsageError(ErrorCode.FILE, f"{file} is a folder", hint=hint)
+    if file != STREAM and not Path(file).exists():
         raise UsageError(ErrorCode.FILE, f"there is no file {file}")
     if target == STREAM:
         return None

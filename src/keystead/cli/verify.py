@@ -114,8 +114,11 @@ def _checked(file: str, name: str | None, logs: Sequence[str], by: str | None) -
     """Check what is asked for, and return where the signature is.
 
     Raises:
-        UsageError: something is missing or asked for twice (usage.argument).
+        UsageError: something is missing or asked for twice (usage.argument), or there is no such
+            document (usage.file).
     """
+    if file != _STREAM and not Path(file).exists():
+        raise UsageError(ErrorCode.FILE, f"there is no document {file}")
     if name is None:
         if file == _STREAM:
             what = "standard input has no name, so the signature is not known"

@@ -7,6 +7,7 @@ A URI is no secret and never holds one: PINs are refused.
 """
 
 import re
+from typing import assert_never
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -130,6 +131,8 @@ def format_uri(uri: KeyUri) -> str:
                 f"pkcs11:token={quote(token, safe='')}{number};object={quote(label, safe='')}"
                 f";type=private?module-path={quote(module, safe='/')}"
             )
+        case _:
+            assert_never(uri)
 
 
 def _parsed(text: str) -> KeyUri | None:
