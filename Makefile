@@ -56,7 +56,7 @@ interop: $(VENV)/dev.stamp
 
 # Pins the versions of today with their hashes, for every platform.
 lock: $(VENV)/dev.stamp
-	$(BIN)/uv pip compile -q --upgrade $(LOCK) -o requirements/run.txt requirements/build.in pyproject.toml
+	$(BIN)/uv pip compile -q --upgrade $(LOCK) -o requirements/run.txt requirements/build.in pyproject.toml --extra server
 	$(BIN)/uv pip compile -q --upgrade $(LOCK) -o requirements/dev.txt requirements/build.in pyproject.toml --group dev
 	$(BIN)/uv pip compile -q --upgrade --universal --python $(INTEROP_PYTHON) --python-version 3.12.6 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' -o requirements/interop.txt requirements/interop.in

@@ -82,6 +82,13 @@ class ErrorCode(StrEnum):
     EXISTS = "usage.exists"
     WEAK_PASSPHRASE = "usage.weak_passphrase"
 
+    URL_REFUSED = "transport.url"
+    ADDRESS_REFUSED = "transport.address"
+    UNREACHABLE = "transport.unreachable"
+    TIMEOUT = "transport.timeout"
+    ANSWER = "transport.answer"
+    ANSWER_TOO_LARGE = "transport.too_large"
+
 
 HINTS: dict[ErrorCode, str] = {
     ErrorCode.TRUNCATED: "the input ends inside this element; fetch the whole of it again",
@@ -156,6 +163,12 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.UNKNOWN: "see what there is with: keystead id list, keystead key list",
     ErrorCode.EXISTS: "choose another name",
     ErrorCode.WEAK_PASSPHRASE: "let Keystead make one (press Enter), or use more, unusual words",
+    ErrorCode.URL_REFUSED: "give a URL that begins with https:// and names a host",
+    ErrorCode.ADDRESS_REFUSED: "the host is not on the public internet, so nothing was sent to it",
+    ErrorCode.UNREACHABLE: "check the URL and the network; what was begun goes on when it answers",
+    ErrorCode.TIMEOUT: "the peer is slow or gone; what was begun goes on when it answers",
+    ErrorCode.ANSWER: "check that the URL is that of the service that was meant",
+    ErrorCode.ANSWER_TOO_LARGE: "no honest answer is that large; ask another source",
 }
 
 
@@ -224,3 +237,7 @@ class StoreError(KeysteadError):
 
 class KeystoreError(KeysteadError):
     """A key, or what guards it, cannot be used."""
+
+
+class TransportError(KeysteadError):
+    """A peer could not be reached, may not be reached, or gave no usable answer."""

@@ -14,17 +14,25 @@ from keystead.errors import (
     KeysteadError,
     KeystoreError,
     StoreError,
+    TransportError,
     UsageError,
     VerificationError,
 )
 
-CLASSES = (DecodeError, KeystoreError, StoreError, UsageError, VerificationError)
+CLASSES = (
+    DecodeError,
+    KeystoreError,
+    StoreError,
+    TransportError,
+    UsageError,
+    VerificationError,
+)
 
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_code_names_its_family(code: ErrorCode) -> None:
     """A code is `family.what`, in lower case."""
-    assert re.fullmatch(r"(decode|verify|store|keystore|usage)\.[a-z_]+", code.value)
+    assert re.fullmatch(r"(decode|verify|store|keystore|usage|transport)\.[a-z_]+", code.value)
 
 
 @pytest.mark.parametrize("code", ErrorCode)

@@ -6,7 +6,13 @@ from typing import Any, Final
 
 import click
 
-from keystead.errors import DecodeError, KeysteadError, UsageError, VerificationError
+from keystead.errors import (
+    DecodeError,
+    KeysteadError,
+    TransportError,
+    UsageError,
+    VerificationError,
+)
 
 
 class ExitCode(IntEnum):
@@ -24,6 +30,7 @@ _BY_ERROR: tuple[tuple[type[KeysteadError], ExitCode], ...] = (
     (UsageError, ExitCode.USAGE),
     (DecodeError, ExitCode.INVALID),
     (VerificationError, ExitCode.INVALID),
+    (TransportError, ExitCode.UNREACHABLE),
 )
 
 

@@ -1,0 +1,1 @@
+"""Servers: witness and watcher, over HTTP. Asynchronous only here."""

@@ -1,0 +1,1 @@
+"""How others are reached: HTTP, and the guard that decides whom to reach at all."""
