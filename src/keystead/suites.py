@@ -77,8 +77,7 @@ def sign(suite: Suite, seed: bytes, message: bytes) -> bytes:
         ValueError: the seed is not 32 bytes, no private key of the curve, or the suite cannot sign.
     """
     if suite is Suite.ED25519:
-        _, secret = crypto_sign_seed_keypair(_checked_seed(seed))
-        return crypto_sign(message, secret)[:SIGNATURE_BYTES]
+        return sign_ed25519(ed25519_secret(seed), message)
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - 40 ms, ECDSA only
     from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415 - as above
 
@@ -88,6 +87,17 @@ def sign(suite: Suite, seed: bytes, message: bytes) -> bytes:
     r, s = utils.decode_dss_signature(der)
     low = min(s, _ORDERS[suite] - s)
     return r.to_bytes(32, "big") + low.to_bytes(32, "big")
+
+
+def ed25519_secret(seed: bytes) -> bytes:
+    """Return what `sign_ed25519` signs with, for a seed of 32 bytes."""
+    _, secret = crypto_sign_seed_keypair(_checked_seed(seed))
+    return secret
+
+
+def sign_ed25519(secret: bytes, message: bytes) -> bytes:
+    """Sign `message` as `sign` does, without deriving the key each time (half the cost)."""
+    return crypto_sign(message, secret)[:SIGNATURE_BYTES]
 
 
 def seed_from(suite: Suite, material: bytes) -> bytes:
