@@ -56,8 +56,12 @@ class Database:
         self._lost: BaseException | None = None  # why the transaction cannot be committed
 
     @classmethod
-    def create(cls, path: Path) -> "Database":
+    def create(cls, path: Path, *, steps: tuple[Migration, ...] | None = None) -> "Database":
         """Make a new database with its schema; one whose making was interrupted is finished.
+
+        Args:
+            path: the file.
+            steps: the schema, if not that of a wallet.
 
         Raises:
             UsageError: there is one (usage.exists).
@@ -65,7 +69,8 @@ class Database:
         """
         files.make_folder(path.parent)
         files.make_file(path)
-        return cls._connect(path)._begun(schema.shipped(), fresh=True)  # noqa: SLF001 - this class
+        known = schema.shipped() if steps is None else steps
+        return cls._connect(path)._begun(known, fresh=True)  # noqa: SLF001 - this class
 
     @classmethod
     def open(cls, path: Path, *, steps: tuple[Migration, ...] | None = None) -> "Database":
@@ -73,7 +78,7 @@ class Database:
 
         Args:
             path: the file.
-            steps: the schema, if not the one that comes with this version.
+            steps: the schema, if not that of a wallet.
 
         Raises:
             StoreError: there is none (store.missing), others can reach it (store.permissions), a

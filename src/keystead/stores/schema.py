@@ -26,7 +26,7 @@ class Migration(msgspec.Struct, frozen=True, gc=False):
     """One step of the schema.
 
     Attributes:
-        number: counts the steps from 1, without gaps.
+        number: counts the steps of all kinds of databases from 1, without gaps.
         name: name of the file, without number and ending.
         sql: statements.
     """
@@ -54,12 +54,18 @@ class Migration(msgspec.Struct, frozen=True, gc=False):
 
 
 @cache
-def shipped() -> tuple[Migration, ...]:
-    """Return the steps that come with this version, in order."""
+def shipped(kind: str = "wallet") -> tuple[Migration, ...]:
+    """Return the steps that come with this version, in order.
+
+    Args:
+        kind: whose database it is. Everybody keeps events; what else there is has the name of
+            its owner, and nobody has the tables of another.
+    """
     found = []
     for file in (files("keystead.stores") / "migrations").iterdir():
         number, _, name = file.name.removesuffix(".sql").partition("_")
-        found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
+        if name in ("events", kind):
+            found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
     return tuple(sorted(found, key=lambda one: one.number))
 
 
