@@ -48,6 +48,11 @@ class ErrorCode(StrEnum):
     PAYLOAD = "verify.payload"
     UNSUPPORTED_MESSAGE = "verify.unsupported_message"
     EXPIRED = "verify.expired"
+    INTRODUCTION = "verify.introduction"
+    CHALLENGE = "verify.challenge"
+    CHALLENGE_LATE = "verify.challenge_late"
+    CHALLENGE_USED = "verify.challenge_used"
+    CHALLENGE_KEYS = "verify.challenge_keys"
     # store.*: the store could not keep it
     ESCROW_FULL = "store.escrow_full"
     RECORDS_FULL = "store.records_full"
@@ -129,6 +134,11 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.PAYLOAD: "the payload does not match the digest in the message",
     ErrorCode.UNSUPPORTED_MESSAGE: "registry events and credentials are not verified yet",
     ErrorCode.EXPIRED: "what the message waited for did not arrive in time; send it again",
+    ErrorCode.INTRODUCTION: "ask who gave you the URL for another one, or for the log as a file",
+    ErrorCode.CHALLENGE: "do not trust this answer; make new words: keystead contact challenge NAME",
+    ErrorCode.CHALLENGE_LATE: "make new words and answer sooner: keystead contact challenge NAME",
+    ErrorCode.CHALLENGE_USED: "words are good for one answer: keystead contact challenge NAME",
+    ErrorCode.CHALLENGE_KEYS: "get the latest log, then: keystead contact challenge NAME",
     ErrorCode.ESCROW_FULL: "too much is waiting; send the missing events first",
     ErrorCode.RECORDS_FULL: "too many statements are kept; programs can pass other Limits",
     ErrorCode.STORE_MISSING: "make a wallet with: keystead init; or name its folder with --home",
