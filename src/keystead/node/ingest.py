@@ -19,6 +19,7 @@ from keystead.keri import forms
 from keystead.keri.attachments import Attachments, SignedEvent, gather
 from keystead.keri.escrow import Held, Waiting, WaitingMessage, WaitingReceipts
 from keystead.keri.events import FIELDS
+from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.messages import AnyMessage, Receipt, RoutedMessage, parse_message
 from keystead.keri.verdicts import Rejected, RoutedVerdict, Source, Verdict
 from keystead.limits import DEFAULT_LIMITS, Limits
@@ -34,11 +35,13 @@ class Result(msgspec.Struct, frozen=True, gc=False):
         message: the typed message; None when it could not even be read.
         verdict: the decision.
         again: it had waited, and is the consequence of another message.
+        accepted: the event as the log has it now, if it was accepted.
     """
 
     message: AnyMessage | None
     verdict: Verdict | RoutedVerdict
     again: bool = False
+    accepted: AcceptedEvent | None = None
 
 
 class EventProcessor:
@@ -113,7 +116,7 @@ class EventProcessor:
             outcome = self.store.advance(
                 waiting.log, partial(_DECISIONS[type(waiting)], waiting, context)
             )
-            results.append(Result(parsed, outcome.decision.verdict))
+            results.append(Result(parsed, outcome.decision.verdict, accepted=outcome.accepted))
             if outcome.unblocked or outcome.evicted:
                 self._follow(outcome, context, results)
         return results
@@ -144,7 +147,8 @@ class EventProcessor:
             waiting = held.waiting
             decide = partial(_DECISIONS[type(waiting)], waiting, self._context(source, context.now))
             outcome = self.store.advance(waiting.log, decide)
-            results.append(Result(held.waiting.message, outcome.decision.verdict, again=True))
+            verdict = outcome.decision.verdict
+            results.append(Result(held.waiting.message, verdict, True, outcome.accepted))  # noqa: FBT003 - a record
 
     def _context(self, source: Source, now: datetime) -> Context:
         seen_at = now.astimezone(UTC).isoformat(timespec="microseconds")
