@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     PAYLOAD = "verify.payload"
     UNSUPPORTED_MESSAGE = "verify.unsupported_message"
     EXPIRED = "verify.expired"
+    NOT_ADMITTED = "verify.not_admitted"
     INTRODUCTION = "verify.introduction"
     CHALLENGE = "verify.challenge"
     CHALLENGE_LATE = "verify.challenge_late"
@@ -139,6 +140,7 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.CHALLENGE_LATE: "make new words and answer sooner: keystead contact challenge NAME",
     ErrorCode.CHALLENGE_USED: "words are good for one answer: keystead contact challenge NAME",
     ErrorCode.CHALLENGE_KEYS: "get the latest log, then: keystead contact challenge NAME",
+    ErrorCode.NOT_ADMITTED: "ask the operator of the witness to let this identifier in",
     ErrorCode.ESCROW_FULL: "too much is waiting; send the missing events first",
     ErrorCode.RECORDS_FULL: "too many statements are kept; programs can pass other Limits",
     ErrorCode.STORE_MISSING: "make a wallet with: keystead init; or name its folder with --home",

@@ -158,10 +158,13 @@ class ReceiptSigner(Protocol):
         """The witness."""
 
     def begin(self, store: str, generation: int) -> bool:
-        """Tell a store's generation; False for one that is older than what was seen before.
+        """Tell a store's generation; False if it is older than what was seen, or never seen.
 
-        Also False when nothing is known of a store that has written already.
+        A store that has written nothing yet is taken as new.
         """
+
+    def accept(self, store: str, generation: int) -> None:
+        """Take a store that has caught up for the current one, whatever was seen before."""
 
     def signed_last(self) -> dict[Aid, Said]:
         """Return for each log the last event that was signed."""

@@ -1,0 +1,230 @@
+"""The store of a witness: logs, and what it has promised about them, in one database."""
+
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from keystead.cesr.keys import Aid, Said
+from keystead.errors import ErrorCode, StoreError
+from keystead.keri.keystate import AcceptedEvent
+from keystead.limits import DEFAULT_LIMITS, Limits
+from keystead.ports.witness import Admitted, Mail, Origin, WitnessRow
+from keystead.stores.database import Database
+from keystead.stores.schema import shipped
+from keystead.stores.sqlite import SqliteStore
+
+FILE: Final = "witness.db"
+KIND: Final = "witness"
+# Messages that wait for one recipient and topic, and bytes that wait for all (16 MiB). A recipient
+# asks every few seconds; who does not come for that long asks anew.
+_MAIL_OF_TOPIC: Final = 64
+_MAIL_BYTES: Final = 16 * 1024 * 1024
+_INTERACTION: Final = "ixn"
+
+
+class DatabaseWitness:
+    """A `WitnessStore` in a database."""
+
+    def __init__(self, database: Database, limits: Limits = DEFAULT_LIMITS) -> None:
+        """Use an open database; see `create` and `open`."""
+        self.database = database
+        self.events = SqliteStore(database, limits)
+
+    @classmethod
+    def create(cls, home: Path, aid: Aid) -> "DatabaseWitness":
+        """Make the store of a new witness; errors as `Database.create`."""
+        store = cls(Database.create(home / FILE, steps=shipped(KIND)))
+        with store.transaction() as connection:
+            name = secrets.token_hex(16)
+            connection.execute("INSERT INTO witness VALUES (1, ?, ?, 0, 0)", (aid, name))
+        return store
+
+    @classmethod
+    def open(cls, home: Path, limits: Limits = DEFAULT_LIMITS) -> "DatabaseWitness":
+        """Open the store of a witness.
+
+        Raises:
+            StoreError: as `Database.open`; store.missing for one that `create` did not make.
+        """
+        store = cls(Database.open(home / FILE, steps=shipped(KIND)), limits)
+        try:
+            store.about()
+        except StoreError:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Keep all that is done inside, durably, or nothing."""
+        return self.database.transaction()
+
+    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Read: all that is read inside is of one moment."""
+        return self.database.snapshot()
+
+    def about(self) -> WitnessRow:
+        """Return which witness this is.
+
+        Raises:
+            StoreError: nobody has made it (store.missing).
+        """
+        query = "SELECT aid, store, generation, quarantined FROM witness"
+        for aid, name, generation, quarantined in self.database.rows(query):
+            return WitnessRow(Aid(aid), name, generation, bool(quarantined))
+        raise StoreError(
+            ErrorCode.STORE_MISSING,
+            f"{self.database.path} belongs to no witness",
+            hint="make a witness with: keystead witness init; a lost one is restored, not made anew",
+        )
+
+    def count(self) -> int:
+        """Count one more commit, inside the transaction that makes it; return the generation."""
+        with self.database.transaction() as connection:
+            query = "UPDATE witness SET generation = generation + 1 RETURNING generation"
+            (number,) = connection.execute(query).fetchone()
+        return int(number)
+
+    def put_witnessed(self, accepted: AcceptedEvent, *, supersedes: bool) -> None:
+        """Write that a receipt is due for an event, in the transaction that accepted it.
+
+        Raises:
+            StoreError: another event has its place (store.corrupt).
+        """
+        event, number = accepted.event, accepted.first_seen_number
+        # A delegated rotation may be superseded by a later one that the delegator sealed.
+        fixed = event.message_type != _INTERACTION and not event.delegated
+        with self.database.transaction() as connection:
+            if supersedes:
+                connection.execute(
+                    "UPDATE witnessed SET stands = 0 WHERE aid = ? AND sn >= ? AND stands = 1",
+                    (event.aid, event.sn),
+                )
+            connection.execute(
+                "INSERT INTO witnessed VALUES (?, ?, ?, ?, ?, 1)",
+                (event.aid, number, event.sn, event.said, int(fixed)),
+            )
+
+    def witnessed(self, aid: Aid, said: Said) -> bool:
+        """Tell whether a receipt was due for an event."""
+        query = "SELECT 1 FROM witnessed WHERE aid = ? AND said = ?"
+        return bool(self.database.rows(query, aid, said))
+
+    def latest_witnessed(self) -> Iterator[tuple[Aid, Said]]:
+        """Give for each log the last event for which a receipt was due."""
+        query = (
+            "SELECT w.aid, w.said FROM witnessed w WHERE w.first_seen_number ="
+            " (SELECT max(first_seen_number) FROM witnessed WHERE aid = w.aid) ORDER BY w.aid"
+        )
+        return ((Aid(aid), Said(said)) for aid, said in self.database.rows(query))
+
+    def admitted(self, aid: Aid) -> Admitted | None:
+        """Return what was decided about an identifier."""
+        query = "SELECT aid, allowed, origin, since FROM admission WHERE aid = ?"
+        for row in self.database.rows(query, aid):
+            return _to_admitted(row)
+        return None
+
+    def admit(self, one: Admitted) -> None:
+        """Write whom to take events from."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO admission VALUES (?, ?, ?, ?) ON CONFLICT (aid) DO UPDATE SET"
+                " allowed = excluded.allowed, origin = excluded.origin, since = excluded.since",
+                (one.aid, int(one.allowed), one.origin.value, one.since),
+            )
+
+    def all_admitted(self) -> Iterator[Admitted]:
+        """Give everything that was decided about identifiers."""
+        query = "SELECT aid, allowed, origin, since FROM admission ORDER BY since, aid"
+        return map(_to_admitted, self.database.rows(query))
+
+    def count_admitted(self, origin: Origin) -> int:
+        """Return how many were let in a way."""
+        query = "SELECT count(*) FROM admission WHERE origin = ?"
+        return int(self.database.rows(query, origin.value)[0][0])
+
+    def invite(self, digest: bytes, uses: int, expires: int | None) -> None:
+        """Keep an invitation; times in microseconds since 1970."""
+        with self.database.transaction() as connection:
+            query = "INSERT INTO invitation VALUES (?, ?, ?)"
+            connection.execute(query, (digest, uses, expires))
+
+    def use_invitation(self, digest: bytes, now: int) -> bool:
+        """Take one use of an invitation; tell whether there was one."""
+        with self.database.transaction() as connection:
+            found = connection.execute(
+                "UPDATE invitation SET remaining = remaining - 1 WHERE digest = ?"
+                " AND remaining > 0 AND (expires IS NULL OR expires > ?)",
+                (digest, now),
+            )
+            return found.rowcount == 1
+
+    def quarantine(self, unconfirmed: Sequence[tuple[Aid, Said | None]]) -> None:
+        """Write that nothing new is signed before these logs were seen again."""
+        with self.database.transaction() as connection:
+            for aid, said in unconfirmed:
+                connection.execute(
+                    "INSERT INTO unconfirmed VALUES (?, ?) ON CONFLICT (aid)"
+                    " DO UPDATE SET said = excluded.said",
+                    (aid, said or ""),
+                )
+            connection.execute("UPDATE witness SET quarantined = 1")
+
+    def unconfirmed(self) -> Iterator[tuple[Aid, Said | None]]:
+        """Give the logs that have to be seen again."""
+        query = "SELECT aid, said FROM unconfirmed ORDER BY aid"
+        return ((Aid(aid), Said(said) if said else None) for aid, said in self.database.rows(query))
+
+    def confirm(self, aid: Aid) -> None:
+        """Write that a log was seen again; with the last one the quarantine ends."""
+        with self.database.transaction() as connection:
+            connection.execute("DELETE FROM unconfirmed WHERE aid = ?", (aid,))
+            connection.execute(
+                "UPDATE witness SET quarantined = 0 WHERE NOT EXISTS (SELECT 1 FROM unconfirmed)"
+            )
+
+    def put_mail(self, recipient: Aid, topic: str, message: bytes, now: int) -> None:
+        """Keep a message for somebody; the oldest make room."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO mail (recipient, topic, place, message, since)"
+                " SELECT ?, ?, coalesce(max(place) + 1, 0), ?, ? FROM mail"
+                " WHERE recipient = ? AND topic = ?",
+                (recipient, topic, message, now, recipient, topic),
+            )
+            connection.execute(
+                "DELETE FROM mail WHERE recipient = ? AND topic = ? AND place <="
+                " (SELECT max(place) FROM mail WHERE recipient = ? AND topic = ?) - ?",
+                (recipient, topic, recipient, topic, _MAIL_OF_TOPIC),
+            )
+            query = "SELECT coalesce(sum(length(message)), 0) FROM mail"
+            (size,) = connection.execute(query).fetchone()
+            while size > _MAIL_BYTES:
+                query = "DELETE FROM mail WHERE number = (SELECT min(number) FROM mail)"
+                (gone,) = connection.execute(f"{query} RETURNING length(message)").fetchone()
+                size -= gone
+
+    def mail(self, recipient: Aid, topic: str, first: int) -> list[Mail]:
+        """Return the messages for somebody from a place on."""
+        query = (
+            "SELECT topic, place, message FROM mail WHERE recipient = ? AND topic = ?"
+            " AND place >= ? ORDER BY place"
+        )
+        return [Mail(*row) for row in self.database.rows(query, recipient, topic, first)]
+
+    def expire_mail(self, before: int) -> None:
+        """Drop messages that are older."""
+        with self.database.transaction() as connection:
+            connection.execute("DELETE FROM mail WHERE since < ?", (before,))
+
+
+def _to_admitted(row: Any) -> Admitted:  # noqa: ANN401 - a row of the database
+    aid, allowed, origin, since = row
+    return Admitted(Aid(aid), bool(allowed), Origin(origin), since)
