@@ -19,7 +19,8 @@ import msgspec
 from keystead.errors import ErrorCode, TransportError
 from keystead.ports.transport import Answer, Call
 from keystead.transports.addresses import Address
-from keystead.transports.connection import Connection, Deadline, Dial, system_dial
+from keystead.transports.connection import Connection, Dial, system_dial
+from keystead.transports.deadline import Deadline
 from keystead.transports.guard import DEFAULT_POLICY, FetchPolicy, Target, read_url, vet
 from keystead.transports.idle import IdleConnections
 from keystead.transports.messages import check_call, read_answer, redirection, write_request
@@ -110,6 +111,9 @@ class HttpTransport:
                     return
                 try:
                     ends.put((place, self.call(call)))
+                except TransportError as error:
+                    error.forget_frames()
+                    ends.put((place, error))
                 except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
                     ends.put((place, error))
 
@@ -135,8 +139,9 @@ class HttpTransport:
             kept = self._idle.take(target.origin)
             if kept is not None:
                 try:
+                    self._pacing.count(kept.address, target.port)
                     return self._exchange(kept, target, call, deadline)
-                except ConnectionError:
+                except (ConnectionError, ssl.SSLError):
                     if kept.heard:
                         raise
             return self._exchange(self._connect(target, deadline), target, call, deadline)
@@ -146,7 +151,7 @@ class HttpTransport:
         if target.address is not None:
             addresses: list[Address] = [target.address]
         else:
-            addresses = resolve_within(self._resolve, target.host, target.port, deadline.left())
+            addresses = resolve_within(self._resolve, target.host, target.port, deadline)
         vet(target, addresses, self._policy)
         failure = OSError()
         for address in addresses:

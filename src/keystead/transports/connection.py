@@ -4,13 +4,13 @@ import io
 import select
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from http.client import HTTPResponse
 from typing import cast
 
 from keystead.errors import ErrorCode, TransportError
 from keystead.transports.addresses import Address
+from keystead.transports.deadline import Deadline
 
 Dial = Callable[[Address, int, float], socket.socket]
 """Opens a TCP connection to an address and port within so many seconds; OSError if it cannot."""
@@ -26,24 +26,6 @@ def system_dial(address: Address, port: int, seconds: float) -> socket.socket:
     # A request is sent as a whole; waiting for more would only delay it.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
-
-
-class Deadline:
-    """A moment of the monotonic clock by which all must be done."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Return the seconds that are left, more than none.
-
-        Raises:
-            TimeoutError: there are none.
-        """
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("deadline is over")
-        return left
 
 
 class _Incoming(io.RawIOBase):
@@ -109,6 +91,7 @@ class Connection:
         Raises:
             OSError: the peer did not take it in time (TimeoutError), or TLS failed.
         """
+        self._incoming = None
         rest = memoryview(request)
         while rest:
             self._sock.settimeout(deadline.left())

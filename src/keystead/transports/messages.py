@@ -61,9 +61,14 @@ def read_answer(response: HTTPResponse, call: Call, most: int) -> Answer:
         OSError: the peer is too slow, or gone.
         HTTPException, ValueError: it is no HTTP.
     """
+    # 100 is left out by the parser; nothing else was asked to come before an answer.
+    if response.status < HTTPStatus.OK:
+        raise _unusable("the answer has an interim status")
     headers: dict[str, str] = {}
     for spelt, value in response.getheaders():
         name = spelt.lower()
+        if "\n" in value or "\r" in value:
+            raise _unusable("the answer has a header of several lines")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if headers.get("content-encoding", "identity").lower() != "identity":

@@ -10,7 +10,7 @@ from typing import Final
 
 from keystead.errors import ErrorCode, TransportError
 from keystead.transports.addresses import is_loopback
-from keystead.transports.connection import Deadline
+from keystead.transports.deadline import Deadline
 from keystead.transports.guard import FetchPolicy
 
 Place = tuple[str, int]
@@ -19,6 +19,10 @@ Place = tuple[str, int]
 _MINUTE: Final = 60.0
 # Hosts and addresses that are remembered; the ones heard of longest ago are forgotten first.
 _REMEMBERED: Final = 4096
+
+
+class TooOftenError(TransportError):
+    """We asked too often; the peer has not failed."""
 
 
 class Pacing:
@@ -39,8 +43,8 @@ class Pacing:
         """Wait until few enough calls to a host are under way; be one of them.
 
         Raises:
-            TransportError: the others took too long (transport.timeout), or the host did not
-                answer shortly before (as it failed then).
+            TimeoutError: the others took too long.
+            TransportError: the host did not answer shortly before (the code of then).
         """
         self._refuse_failed(place)
         with self._freed:
@@ -63,7 +67,7 @@ class Pacing:
         """Count a call to an address: many names can lead to one.
 
         Raises:
-            TransportError: there were too many in the last minute (transport.unreachable).
+            TooOftenError: there were too many in the last minute (transport.unreachable).
         """
         if not self._policy.per_minute or is_loopback(address):
             return
@@ -75,7 +79,7 @@ class Pacing:
                 calls.popleft()
             if len(calls) >= self._policy.per_minute:
                 wait = int(calls[0] + _MINUTE - now) + 1
-                raise TransportError(
+                raise TooOftenError(
                     ErrorCode.UNREACHABLE,
                     f"this address was asked {len(calls)} times in a minute",
                     hint=f"wait {wait} seconds",
@@ -96,6 +100,8 @@ class Pacing:
     def _remember_failure(self, place: Place, error: TransportError) -> None:
         lasting = (ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT, ErrorCode.ADDRESS_REFUSED)
         if not self._policy.remember_failures or error.code not in lasting:
+            return
+        if isinstance(error, TooOftenError):
             return
         with self._freed:
             until = self._clock() + self._policy.remember_failures

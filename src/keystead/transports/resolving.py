@@ -9,6 +9,7 @@ from typing import Final
 
 from keystead.errors import ErrorCode, TransportError
 from keystead.transports.addresses import Address
+from keystead.transports.deadline import Deadline
 
 Resolve = Callable[[str, int], Sequence[Address]]
 """Gives the addresses of a name, in the order in which to try them; OSError if there are none."""
@@ -24,17 +25,20 @@ def system_resolve(host: str, port: int) -> list[Address]:
     Raises:
         OSError: the name is not known, or nobody could be asked.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    # As bytes: text would be put through the IDNA of 2003 on the way.
+    name = host.encode("ascii")
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     addresses = [ip_address(place[0]) for *_, place in found if isinstance(place[0], str)]
     return list(dict.fromkeys(addresses))
 
 
-def resolve_within(resolve: Resolve, host: str, port: int, seconds: float) -> list[Address]:
+def resolve_within(resolve: Resolve, host: str, port: int, deadline: Deadline) -> list[Address]:
     """Resolve a name once.
 
     Raises:
-        TransportError: the name has no address (transport.unreachable), or nobody answered in
+        TransportError: the name has no address (transport.unreachable), or nobody told it in
             time (transport.timeout).
+        TimeoutError: no time was left.
     """
     answers: SimpleQueue[Sequence[Address] | Exception] = SimpleQueue()
 
@@ -46,17 +50,17 @@ def resolve_within(resolve: Resolve, host: str, port: int, seconds: float) -> li
         finally:
             _LOOKUPS.release()
 
-    if not _LOOKUPS.acquire(timeout=seconds):
+    if not _LOOKUPS.acquire(timeout=deadline.left()):
         raise TransportError(ErrorCode.TIMEOUT, "too many names are being looked up", host=host)
     # A daemon: a lookup that hangs must not keep the process from ending.
     threading.Thread(target=look_up, name="keystead-resolve", daemon=True).start()
     try:
-        found = answers.get(timeout=seconds)
+        found = answers.get(timeout=deadline.left())
     except Empty:
         raise TransportError(
             ErrorCode.TIMEOUT, f"the address of {host} was not told in time", host=host
         ) from None
-    if isinstance(found, OSError | UnicodeError):
+    if isinstance(found, OSError):
         raise TransportError(
             ErrorCode.UNREACHABLE, f"the name {host} has no address", host=host
         ) from found
