@@ -20,9 +20,10 @@ CREATE TABLE watched_source (
     confirmed_at INTEGER,               -- when the last call began whose answer was a good log
     sn INTEGER,                         -- the end of that log
     said TEXT,
-    highest_sn INTEGER,                 -- the highest end that this source ever served
+    furthest_sn INTEGER,                -- the end of the log that reached furthest so far
+    furthest_said TEXT,
     failures INTEGER NOT NULL,          -- calls without a good answer since the last one
-    problem TEXT NOT NULL,              -- why the last call had no good answer, else empty
+    problem TEXT NOT NULL,              -- what is wrong with the last answer, else empty
     PRIMARY KEY (aid, url)
 ) STRICT, WITHOUT ROWID;
 
