@@ -107,7 +107,7 @@ def take(
                if known[said] is None}  # fmt: skip
     return Intake(
         tuple(events),
-        next((one for said in reversed(events) if (one := known[said]) is not None), None),
+        next((tip for said in reversed(events) if (tip := known[said]) is not None), None),
         tuple(store.first_seen(aid, first=before)),
         tuple(found.values()),
         tuple([one for one in waiting.values() if one is not None]),
