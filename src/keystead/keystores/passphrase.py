@@ -139,18 +139,23 @@ def normalized(text: str) -> bytes:
 
 def generate_passphrase() -> str:
     """Return six random words with spaces between them: one of 2 to the power of 77."""
-    # Imports that cost 10 ms; few commands make a passphrase.
+    while True:
+        text = " ".join(random_words(_WORDS))
+        # Six of the shortest words can be estimated at less: then others are drawn, so that
+        # whatever was made here is also accepted when it is typed.
+        if _estimate(text)[0] >= LEAST_BITS:
+            return text
+
+
+def random_words(count: int) -> list[str]:
+    """Return random words; each is one of 7,776, which makes nearly 13 bits."""
+    # Imports that cost 10 ms; few commands need words.
     import secrets  # noqa: PLC0415 - as said
     from importlib.resources import files  # noqa: PLC0415 - as said
 
     # The first line tells whose list it is.
     words = files(__package__).joinpath("words.txt").read_text("utf-8").splitlines()[1:]
-    while True:
-        text = " ".join(secrets.choice(words) for _ in range(_WORDS))
-        # Six of the shortest words can be estimated at less: then others are drawn, so that
-        # whatever was made here is also accepted when it is typed.
-        if _estimate(text)[0] >= LEAST_BITS:
-            return text
+    return [secrets.choice(words) for _ in range(count)]
 
 
 def check_strength(text: str) -> None:

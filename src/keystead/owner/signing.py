@@ -91,7 +91,7 @@ def sign_document(
     # An anchor is an event; the document alone needs nothing of other identifiers.
     with begun(wallet) if anchored else wallet.store.transaction():
         wallet.check_current()
-        record, state = _signer(wallet, name)
+        record, state = current_signer(wallet, name)
         if known is None:
             signature = _sign(wallet, state, digest)
         else:
@@ -105,8 +105,8 @@ def sign_document(
     return Signed(record, signature, known is None, anchored_at)
 
 
-def _signer(wallet: Wallet, name: str) -> tuple[IdentifierRecord, KeyState]:
-    """Return an identifier that may sign, and where its log stands."""
+def current_signer(wallet: Wallet, name: str) -> tuple[IdentifierRecord, KeyState]:
+    """Return an identifier that may sign, and where its log stands; errors as `sign_document`."""
     record = wallet.identifier(name)
     state = wallet.events.key_state(record.aid)
     if record.pending and state is not None:
