@@ -1,5 +1,6 @@
 """Addresses of clients, and the networks that count as one client."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -17,6 +18,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
+@lru_cache(maxsize=4096)
 def client_prefix(client: str) -> str:
     """Return the network of an address that is limited as one: IPv4 /32, IPv6 /64."""
     address = parse_address(client)

@@ -109,6 +109,10 @@ class HttpServer:
         name = listener.getsockname()
         return str(name[0]), int(name[1])
 
+    def renew_tls(self, tls: ssl.SSLContext) -> None:
+        """Greet further connections with another certificate."""
+        self._tls = tls
+
     async def stop(self, grace: float) -> None:
         """Stop: take no connections, end streams, let requests in progress finish.
 
@@ -194,6 +198,7 @@ class HttpServer:
                 accepted,
                 ssl=self._tls,
                 ssl_handshake_timeout=self.limits.head_seconds if self._tls else None,
+                ssl_shutdown_timeout=self.limits.linger_seconds if self._tls else None,
             )
         except OSError:  # also TLS: a handshake that failed, or took too long
             release()

@@ -21,7 +21,6 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 _REQUEST_LINE: Final = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n"
 )
-_BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?#]*)([^#]*)")
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
@@ -68,11 +67,16 @@ def check_partial(data: bytearray, limits: HttpLimits) -> None:
         raise Refused(414, "the request line is too long")
     if len(data) > limits.head:
         raise Refused(431, "the headers are too large")
-    # a CR at the end may be half of a CR LF
-    if _BARE_LINE_END.search(data, 0, len(data) - data.endswith(b"\r")):
+    if _has_bare_line_end(data, halves=data.endswith(b"\r")):
         raise Refused(400, "a line does not end in CR LF")
     if data[0] <= ord(" ") or data[0] >= 127:  # noqa: PLR2004 - DEL; neither can begin a method
         raise Refused(400, "this is no HTTP request")
+
+
+def _has_bare_line_end(data: bytes | bytearray, *, halves: bool = False) -> bool:
+    """Tell whether a CR or LF stands alone; `halves` of a CR LF at the end do not count."""
+    pairs = data.count(b"\r\n")
+    return data.count(b"\n") != pairs or data.count(b"\r") != pairs + halves
 
 
 def parse_head(block: bytes, limits: HttpLimits) -> Head:
@@ -107,7 +111,7 @@ def parse_head(block: bytes, limits: HttpLimits) -> Head:
         if fields.refused is not None:
             raise fields.refused from None
         raise Refused(400, "the headers are malformed") from error
-    if not fields.complete or _BARE_LINE_END.search(block):
+    if not fields.complete or _has_bare_line_end(block):
         raise Refused(400, "the headers are malformed")
     modern = line[3] == b"1.1"
     headers = fields.headers
