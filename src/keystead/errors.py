@@ -76,6 +76,7 @@ class ErrorCode(StrEnum):
     POSSESSION = "keystore.possession"
     SECOND_EVENT = "keystore.second_event"
     BEHIND = "keystore.behind"
+    UNWITNESSED = "keystore.unwitnessed"
     SIGNER_PROCESS = "keystore.signer_process"
     TOKEN = "keystore.token"
     TOKEN_PIN = "keystore.token_pin"
@@ -165,6 +166,7 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.BEHIND: (
         "get the published log and give it to: keystead id reconcile NAME --log FILE"
     ),
+    ErrorCode.UNWITNESSED: "collect the receipts first: keystead outbox run",
     ErrorCode.SIGNER_PROCESS: "lock and unlock the wallet: keystead lock; keystead unlock",
     ErrorCode.TOKEN: "check that the token is plugged in and its module path is right",
     ErrorCode.TOKEN_PIN: "a token locks itself after a few wrong PINs; check it before you retry",

@@ -17,12 +17,13 @@ from keystead.custody.states import State
 from keystead.errors import ErrorCode, KeystoreError, StoreError
 from keystead.keri import build
 from keystead.keri.attachments import Claims, SignedEvent
+from keystead.keri.escrow import WaitingReceipts
 from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.thresholds import Threshold
 from keystead.keri.verdicts import Duplicitous, Rejected, Source
 from keystead.limits import DEFAULT_LIMITS
-from keystead.node.decisions import Context, decide_event
+from keystead.node.decisions import Context, decide_event, decide_receipts
 from keystead.owner.keys import (
     committed,
     is_here,
@@ -31,16 +32,14 @@ from keystead.owner.keys import (
     record_of,
     reserve_record,
 )
+from keystead.owner.outbox import put_outgoing
 from keystead.owner.plans import Place, Plan, expose
 from keystead.owner.records import Batch, Note
 from keystead.owner.wallet import (
     IDENTIFIER,
     KEY,
-    OUTBOX,
     IdentifierRecord,
-    Outgoing,
     Wallet,
-    outbox_id,
 )
 from keystead.suites import Suite
 
@@ -224,12 +223,6 @@ def _plan_of(
     )
 
 
-def put_outgoing(wallet: Wallet, batch: Batch, event: AnyKeyEvent, note: Note) -> None:
-    """Write down that others have to be shown an event."""
-    work = Outgoing(event.aid, event.sn, event.said, wallet.time())
-    batch.put(OUTBOX, outbox_id(event.aid, event.sn), work, note)
-
-
 def sign(
     wallet: Wallet, event: AnyKeyEvent, places: Sequence[Place], head: Head
 ) -> tuple[IndexedSignature, ...]:
@@ -266,6 +259,14 @@ def accept(
     if isinstance(verdict, Duplicitous):
         raise KeystoreError(ErrorCode.SECOND_EVENT, f"the log holds another event {event.sn:x}")
     raise StoreError(ErrorCode.STORE_CORRUPT, f"the log does not take event {event.sn:x}")
+
+
+def put_receipts(wallet: Wallet, event: AnyKeyEvent, claims: Claims) -> None:
+    """Add receipts to an event of the log, as far as they verify."""
+    waiting = WaitingReceipts(event.aid, event.sn, event.said, claims)
+    own = frozenset((event.aid,))
+    context = Context(Source.LOCAL, wallet.now(), wallet.time(), own, DEFAULT_LIMITS)
+    wallet.events.advance(event.aid, partial(decide_receipts, waiting, context))
 
 
 def current_keys(wallet: Wallet, state: KeyState) -> list[KeyRecord]:

@@ -12,6 +12,7 @@ from keystead.custody.records import KeyRecord
 from keystead.custody.states import GONE, State, check_transition
 from keystead.errors import ErrorCode, KeystoreError
 from keystead.owner.findings import Finding, Kind
+from keystead.owner.outbox import Outgoing, outbox_id
 from keystead.owner.records import AuditEntry, chain, digest_of, sealed_entry, sealed_record, tells
 from keystead.owner.wallet import (
     IDENTIFIER,
@@ -20,10 +21,8 @@ from keystead.owner.wallet import (
     STATE,
     TOKEN,
     IdentifierRecord,
-    Outgoing,
     TokenRecord,
     WalletState,
-    outbox_id,
 )
 from keystead.ports.keys import SECRET, Sealed, Vault
 from keystead.ports.wallet import AuditRow, Row, WalletStore

@@ -7,8 +7,9 @@ from keystead.errors import ErrorCode, KeystoreError
 from keystead.keri.duplicity import DuplicityEvidence
 from keystead.node.replay import evidence_stream, replay_approved
 from keystead.owner.compromises import kept_notices
+from keystead.owner.outbox import Outgoing, outbox_id
 from keystead.owner.records import Note
-from keystead.owner.wallet import OUTBOX, Outgoing, Wallet, outbox_id
+from keystead.owner.wallet import OUTBOX, Wallet
 from keystead.ports import EventStore
 
 
@@ -59,7 +60,9 @@ def _log(store: EventStore, aid: Aid) -> Iterator[bytes]:
 
 
 def outgoing(wallet: Wallet, name: str) -> list[Outgoing]:
-    """Return the events of an identifier that nobody outside has seen yet, in their order.
+    """Return the events of an identifier that wait for an export of its log, in their order.
+
+    What goes to witnesses does not: see `outbox.submissions`.
 
     Raises:
         UsageError: there is no such identifier (usage.unknown).
@@ -69,7 +72,7 @@ def outgoing(wallet: Wallet, name: str) -> list[Outgoing]:
     last = -1 if state is None else state.sn
     ids = [outbox_id(record.aid, sn) for sn in range(last + 1)]
     found = [wallet.records.get(OUTBOX, one, Outgoing) for one in ids]
-    return [one for one in found if one is not None]
+    return [one for one in found if one is not None and not one.deliveries]
 
 
 def mark_given(wallet: Wallet, given: list[Outgoing]) -> None:

@@ -20,7 +20,6 @@ from keystead.owner.events import (
     carry_out,
     head_of,
     put_interaction,
-    put_outgoing,
     put_pending,
     sign,
 )
@@ -36,6 +35,7 @@ from keystead.owner.keys import (
     reserve_record,
 )
 from keystead.owner.notices import publish_notices
+from keystead.owner.outbox import put_outgoing
 from keystead.owner.plans import Change, Creation, Place, Plan
 from keystead.owner.records import Note
 from keystead.owner.settlement import begun, ready
@@ -48,6 +48,7 @@ from keystead.owner.wallet import (
     WalletState,
     checked_name,
 )
+from keystead.owner.witnesses import check_witnessed
 
 
 def create(wallet: Wallet, name: str, wanted: Creation) -> IdentifierRecord:
@@ -156,7 +157,8 @@ def rotate(
 
     Raises:
         KeysteadError: as `create`; keystore.gone when too few of the keys are here,
-            usage.argument when `sn` is not the next place.
+            usage.argument when `sn` is not the next place, keystore.unwitnessed when the event
+            before has too few receipts.
     """
     action = "abandon" if change.last else "rotate"
 
@@ -168,6 +170,7 @@ def rotate(
         head = head_of(wallet)
         record, state = ready(wallet, name)
         _check_place(record, state, sn)
+        check_witnessed(wallet, record, state)
         _check_rotation(wallet, state, change)
         plan = planned(record, state)
         note = Note(action, reason, plan.event.said)
@@ -197,6 +200,7 @@ def anchor(
             hint = f"anchor in one: keystead id rotate {record.name} --anchor DIGEST"
             raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
         _check_place(record, state, sn)
+        check_witnessed(wallet, record, state)
         event = build.interact(state, seals)
         return put_interaction(wallet, state, event, Note("anchor", reason, event.said), head)
 

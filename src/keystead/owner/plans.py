@@ -30,6 +30,7 @@ from keystead.keri.thresholds import Field, Threshold, parse
 from keystead.limits import DEFAULT_LIMITS
 from keystead.owner.keys import Made, Subject, is_free, is_here, make_keys, new_lines
 from keystead.owner.wallet import TOKEN, IdentifierRecord, Line, TokenRecord, Wallet
+from keystead.owner.witnesses import changed_witnesses, first_witnesses
 from keystead.suites import Suite
 
 # Suites of keys that a wallet makes, and those of them that tokens know.
@@ -54,6 +55,8 @@ class Creation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         transferable: it can rotate.
         delegator: who must approve it.
         anchors: seals in its first event.
+        witnesses: who receipts its events.
+        witness_threshold: receipts that an event needs; None: `witnesses.sound_threshold`.
     """
 
     suite: Suite = Suite.ED25519
@@ -68,6 +71,8 @@ class Creation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     transferable: bool = True
     delegator: Aid | None = None
     anchors: tuple[Seal, ...] = ()
+    witnesses: tuple[Aid, ...] = ()
+    witness_threshold: int | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -85,6 +90,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         token: token for the keys to commit to; empty for keys that are derived.
         anchors: seals.
         last: commit to no keys, which ends the log.
+        witnesses_added: further witnesses.
+        witnesses_removed: witnesses that leave.
+        witness_threshold: receipts that this event and those behind it need.
     """
 
     threshold: Field | None = None
@@ -95,6 +103,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     token: str | None = None
     anchors: tuple[Seal, ...] = ()
     last: bool = False
+    witnesses_added: tuple[Aid, ...] = ()
+    witnesses_removed: tuple[Aid, ...] = ()
+    witness_threshold: int | None = None
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -168,7 +179,8 @@ def incept(current: Sequence[Made], following: Sequence[Made], wanted: Creation)
         if asked
     ]
     configuration = Configuration(traits, wanted.delegator, basic=not wanted.transferable)
-    return build.incept(keys, configuration=configuration, anchors=wanted.anchors)
+    witnesses = first_witnesses(wanted.witnesses, wanted.witness_threshold)
+    return build.incept(keys, witnesses, configuration=configuration, anchors=wanted.anchors)
 
 
 def rotation(wallet: Wallet, record: IdentifierRecord, state: KeyState, change: Change) -> Plan:
@@ -205,7 +217,10 @@ def rotation(wallet: Wallet, record: IdentifierRecord, state: KeyState, change: 
         )
     signing = [parse_key(one.key.public_key) for one in exposed]
     keys = Keys(signing, threshold, committed, following)
-    event = build.rotate(state, keys, anchors=change.anchors)
+    witnesses = changed_witnesses(
+        last, change.witnesses_added, change.witnesses_removed, change.witness_threshold
+    )
+    event = build.rotate(state, keys, witnesses, anchors=change.anchors)
     return Plan(event, exposed, made, tuple(reserve), tuple(lines), slots)
 
 

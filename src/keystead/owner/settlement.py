@@ -15,6 +15,7 @@ from keystead.cesr import body as bodies
 from keystead.cesr.keys import Aid, Said
 from keystead.cesr.versions import Kind
 from keystead.errors import ErrorCode, KeysteadError, KeystoreError, StoreError, UsageError
+from keystead.keri.attachments import Claims
 from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.parsing import parse_key_event
@@ -22,7 +23,14 @@ from keystead.keri.verdicts import Source
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node.replay import replay
 from keystead.owner import plans
-from keystead.owner.events import accept, carry_out, head_of, put_in_force, put_interaction
+from keystead.owner.events import (
+    accept,
+    carry_out,
+    head_of,
+    put_in_force,
+    put_interaction,
+    put_receipts,
+)
 from keystead.owner.intake import take_in
 from keystead.owner.notices import publish_notices
 from keystead.owner.records import Note
@@ -453,6 +461,10 @@ def _adopt_all(wallet: Wallet, aid: Aid, published: EventStore) -> int:
         if wallet.key(digest) is None
     }
     adopted = sum(_adopt(wallet, aid, event, published) for event in published.events(aid))
+    for one in published.events(aid):
+        found = Claims(witness_signatures=one.proofs.witness_signatures)
+        if found and wallet.events.accepted(aid, one.event.said) is not None:
+            put_receipts(wallet, one.event, found)
     state = wallet.events.key_state(aid)
     if not adopted or state is None:
         return adopted

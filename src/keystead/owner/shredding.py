@@ -24,6 +24,7 @@ from keystead.owner.life import begin_epoch, find_key, keys_of, pending_keys
 from keystead.owner.records import Batch, Note
 from keystead.owner.settlement import begun, settle
 from keystead.owner.wallet import IDENTIFIER, KEY, STATE, IdentifierRecord, Wallet
+from keystead.owner.witnesses import keys_of_unwitnessed
 from keystead.ports.keys import SECRET, Plain, Sealed
 
 # What to do instead with keys that are not erased by themselves.
@@ -82,6 +83,8 @@ def needed_keys(wallet: Wallet, aid: str) -> dict[str, str]:
         needed |= dict.fromkeys(map(build.commitment, last.signing_keys), "is in force")
         why = "is committed to by the log: without it control would be lost"
         needed |= dict.fromkeys(last.next_key_digests, why)
+    if state is not None:
+        needed |= keys_of_unwitnessed(wallet, state)
     return needed
 
 

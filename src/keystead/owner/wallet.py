@@ -363,24 +363,3 @@ def _normal(name: str) -> str:
 
 _JOINER: Final = "\u200d"  # inside emoji
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
-
-
-def outbox_id(aid: Aid, sn: int) -> str:
-    """Return the name of the outgoing work for an event."""
-    return f"{aid}.{sn}"
-
-
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """Work for others: an event that nobody outside has seen yet.
-
-    Attributes:
-        aid: whose event.
-        sn: its place.
-        said: its digest.
-        since: RFC 3339 text.
-    """
-
-    aid: Aid
-    sn: int
-    said: Digest
-    since: str

@@ -1,0 +1,393 @@
+"""Receipts of own events, collected from witnesses, and given to all of them.
+
+Each round asks every witness for what comes next there, at the same time, and then writes down
+what came of it, in one transaction. To do a step again changes nothing: the same event gets the
+same receipt. So a crash costs at most that some are repeated.
+
+A witness gets the events of an identifier one after another; those who are new first get what
+came before. Nothing that a witness answers counts but receipts that verify.
+
+Source: the exchange of keri 1.x between a controller and its witnesses.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from keystead.cesr.codes import GroupKind
+from keystead.cesr.groups import Group, SourceCouple
+from keystead.cesr.keys import Aid
+from keystead.cesr.writing import write_groups
+from keystead.errors import ErrorCode, KeysteadError, TransportError
+from keystead.keri import build
+from keystead.keri.attachments import Claims, SignedEvent, gather
+from keystead.keri.keystate import AcceptedEvent
+from keystead.keri.messages import Receipt, parse_message
+from keystead.keri.validation import recognize
+from keystead.limits import DEFAULT_LIMITS
+from keystead.owner.conflicts import look_into
+from keystead.owner.discovery import locations
+from keystead.owner.events import put_receipts
+from keystead.owner.introducing import introduction, messages_in
+from keystead.owner.outbox import (
+    ENDED,
+    MOST_FAREWELLS,
+    Delivery,
+    Outgoing,
+    Step,
+    change_deliveries,
+    submissions,
+)
+from keystead.owner.records import Note
+from keystead.owner.wallet import Wallet
+from keystead.owner.witnesses import receipts
+from keystead.ports.transport import Answer, Call, Transport
+
+EVENT_TYPE: Final = "application/cesr+json"  # the one that keri 1.x takes
+ATTACHMENT: Final = "CESR-ATTACHMENT"
+DESTINATION: Final = "CESR-DESTINATION"
+
+_OK: Final = 200
+_ESCROWED: Final = 202
+_CONFLICT: Final = 409
+_RECEIPTS: Final = "/receipts"
+_SECONDS: Final = re.compile(r"[0-9]{1,6}")
+_ROUNDS: Final = 10_000  # a bound on the work of one command, far above what any log needs
+
+
+class Collected(msgspec.Struct, frozen=True, gc=False):
+    """What a run did.
+
+    Attributes:
+        receipts: that are new.
+        failures: tries that failed.
+        left: work that is left.
+        next_at: when the next try is due; None: nothing is left that comes by itself.
+    """
+
+    receipts: int
+    failures: int
+    left: int
+    next_at: datetime | None
+
+
+class _Try(msgspec.Struct, frozen=True, gc=False):
+    """One step for one witness.
+
+    Attributes:
+        outgoing: the event.
+        delivery: the work for the witness.
+        tells: places of the receipts that it is given; empty for another step.
+        sent: messages of the introduction that are sent when this is done.
+        whole: that is all of the introduction.
+    """
+
+    outgoing: Outgoing
+    delivery: Delivery
+    tells: tuple[int, ...] = ()
+    sent: int = 0
+    whole: bool = True
+
+
+class _Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What came of a step.
+
+    Attributes:
+        delivery: the work for the witness after it.
+        claims: signatures of witnesses that it gave.
+        conflict: it has another event at the place.
+    """
+
+    delivery: Delivery
+    claims: Claims = Claims()
+    conflict: bool = False
+
+
+def collect(
+    wallet: Wallet,
+    transport: Transport,
+    *,
+    aid: Aid | None = None,
+    at_once: bool = False,
+    stop: Callable[[], bool] = bool,
+) -> Collected:
+    """Do all work of the outbox for witnesses that is due now.
+
+    Args:
+        wallet: whose.
+        transport: carries what is asked.
+        aid: of this identifier only.
+        at_once: also what should wait for its next try.
+        stop: tells whether to begin nothing more.
+    """
+    fresh = failures = 0
+    for _ in range(_ROUNDS):
+        tries = [] if stop() else list(_due(wallet, aid, at_once=at_once))
+        if not tries:
+            break
+        at_once = False
+        outcomes = list(_ask(wallet, transport, tries, stop))
+        with wallet.store.transaction():
+            fresh += sum(_keep(wallet, one, came) for one, came in outcomes)
+        for one, came in outcomes:
+            if came.conflict:
+                look_into(wallet, transport, one.outgoing, one.delivery.witness)
+        failures += sum(bool(came.delivery.attempts) for _, came in outcomes)
+    left = submissions(wallet, aid)
+    return Collected(fresh, failures, len(left), _next_at(wallet, left))
+
+
+def tellable(accepted: AcceptedEvent, delivery: Delivery) -> tuple[int, ...]:
+    """Return the places of the receipts that a witness was not given yet."""
+    listed = accepted.state.establishment.witnesses
+    here = [one.index for one in accepted.proofs.witness_signatures]
+    return tuple(
+        place
+        for place in sorted(here)
+        if place not in delivery.told and listed[place] != delivery.witness
+    )
+
+
+def _due(wallet: Wallet, aid: Aid | None, *, at_once: bool) -> Iterator[_Try]:
+    """Give the next step for each witness, as far as one is due.
+
+    A witness gets an event when it is done with those before; receipts of others when nobody else
+    is asked for one just now.
+    """
+    now, busy = wallet.now(), set()
+    for outgoing in submissions(wallet, aid):
+        accepted = wallet.events.event(outgoing.aid, outgoing.sn)
+        if accepted is None or accepted.event.said != outgoing.said:
+            continue  # a recovery took it back
+        asked = False
+        for one in outgoing.deliveries:
+            if one.step in ENDED:
+                continue
+            free = (outgoing.aid, one.witness) not in busy
+            busy.add((outgoing.aid, one.witness))
+            if free and (at_once or one.is_due(now)):
+                asked = True
+                yield _Try(outgoing, one)
+        if asked:
+            continue
+        for one in outgoing.deliveries:
+            tells = tellable(accepted, one)
+            if _wants_receipts(one) and tells and (at_once or one.is_due(now)):
+                yield _Try(outgoing, one, tells)
+
+
+def _wants_receipts(delivery: Delivery) -> bool:
+    return delivery.step is Step.DONE and not delivery.cut
+
+
+def _ask(
+    wallet: Wallet, transport: Transport, tries: list[_Try], stop: Callable[[], bool]
+) -> Iterator[tuple[_Try, _Outcome]]:
+    """Carry out steps at the same time; give what came of each, as far as it came in time."""
+    calls, asked = [], []
+    for one in tries:
+        url = next(iter(locations(wallet.events, one.delivery.witness)), None)
+        if url is None:
+            what = "nobody told here where it is reached: add it again by its URL"
+            failed = one.delivery.failed(ErrorCode.UNKNOWN, what, wallet.now())
+            yield one, _Outcome(failed)
+            continue
+        made, call = _call(wallet, one, url.rstrip("/"))
+        if call is None:  # there is nothing to introduce
+            yield one, _Outcome(one.delivery.advanced(Step.SUBMIT))
+            continue
+        calls.append(call)
+        asked.append(made)
+    for place, answer in transport.call_all(calls):
+        yield asked[place], _read(wallet, asked[place], answer)
+        if stop():
+            return
+
+
+def _call(wallet: Wallet, one: _Try, base: str) -> tuple[_Try, Call | None]:
+    """Return the request of a step, and the step with what it sends; None: nothing to send."""
+    outgoing, witness = one.outgoing, one.delivery.witness
+    accepted = _accepted(wallet, outgoing)
+    if one.tells:
+        receipt = build.receipt(Receipt(outgoing.aid, outgoing.sn, outgoing.said))
+        given = [x for x in accepted.proofs.witness_signatures if x.index in one.tells]
+        group = Group(GroupKind.WITNESS_SIGNATURES, tuple(given))
+        return one, _post(f"{base}/", witness, receipt, (group,))
+    match one.delivery.step:
+        case Step.INTRODUCE:
+            parts, whole = introduction(wallet.events, accepted, witness, one.delivery.sent)
+            if not parts:
+                return one, None
+            sent = one.delivery.sent + len(parts)
+            headers = {"Content-Type": EVENT_TYPE, DESTINATION: witness}
+            call = Call("PUT", f"{base}/", b"".join(parts), headers)
+            return msgspec.structs.replace(one, sent=sent, whole=whole), call
+        case Step.POLL:
+            url = f"{base}{_RECEIPTS}?pre={outgoing.aid}&sn={outgoing.sn}"
+            return one, Call("GET", url, headers={DESTINATION: witness})
+        case _:
+            # A witness that was cut gives no receipt, and refuses to be asked for one.
+            path = "/" if one.delivery.cut else _RECEIPTS
+            groups = tuple(_groups(accepted))
+            return one, _post(f"{base}{path}", witness, accepted.event.raw, groups)
+
+
+def _groups(accepted: AcceptedEvent) -> Iterator[Group]:
+    yield Group(GroupKind.CONTROLLER_SIGNATURES, accepted.proofs.signatures)
+    if accepted.source is not None:
+        source = SourceCouple(accepted.source.sn, accepted.source.said)
+        yield Group(GroupKind.SOURCE_COUPLES, (source,))
+
+
+def _post(url: str, witness: Aid, body: bytes, groups: Iterable[Group]) -> Call:
+    headers = {
+        "Content-Type": EVENT_TYPE,
+        ATTACHMENT: write_groups(groups).decode(),
+        DESTINATION: witness,
+    }
+    return Call("POST", url, body, headers)
+
+
+def _read(wallet: Wallet, one: _Try, answer: Answer | TransportError) -> _Outcome:
+    """Return what an answer comes to."""
+    delivery, now = one.delivery, wallet.now()
+    if isinstance(answer, TransportError):
+        return _Outcome(delivery.failed(answer.code, answer.message, now))
+    good = _OK <= answer.status < 300  # noqa: PLR2004 - successes of HTTP
+    if one.tells and good:
+        told = tuple(sorted({*delivery.told, *one.tells}))
+        return _Outcome(msgspec.structs.replace(delivery.advanced(Step.DONE), told=told))
+    if delivery.step is Step.INTRODUCE and good:
+        step = Step.SUBMIT if one.whole else Step.INTRODUCE
+        return _Outcome(msgspec.structs.replace(delivery.advanced(step), sent=one.sent))
+    if delivery.cut and good:
+        return _Outcome(delivery.advanced(Step.DONE))
+    if answer.status == _CONFLICT:
+        what = "it answers that it has another event at this place"
+        return _Outcome(delivery.failed(ErrorCode.ANSWER, what, now), conflict=True)
+    if answer.status == _OK and not one.tells:
+        return _read_receipts(wallet, one, answer)
+    if answer.status == _ESCROWED:
+        what = "it holds the event back until it knows what is missing"
+        waits = delivery.failed(ErrorCode.ANSWER, what, now)
+        return _Outcome(msgspec.structs.replace(waits, step=Step.POLL))
+    what = f"it answers with HTTP status {answer.status}"
+    failed = delivery.failed(ErrorCode.ANSWER, what, now, at_least=_retry_after(answer))
+    if delivery.step is Step.POLL:  # it may have lost the event
+        failed = msgspec.structs.replace(failed, step=Step.SUBMIT)
+    return _Outcome(failed)
+
+
+def _read_receipts(wallet: Wallet, one: _Try, answer: Answer) -> _Outcome:
+    """Take the receipts out of an answer; there must be one of the witness itself.
+
+    Nothing else of what a witness sends is taken in: neither receipts by strangers nor receipts
+    for other events.
+    """
+    outgoing, delivery = one.outgoing, one.delivery
+    claims, other = Claims(), False
+    try:
+        for message in messages_in(answer.body):
+            parsed = parse_message(message, DEFAULT_LIMITS)
+            if not isinstance(parsed, Receipt):
+                continue
+            if (parsed.aid, parsed.sn) == (outgoing.aid, outgoing.sn):
+                other |= parsed.said != outgoing.said
+            if parsed == Receipt(outgoing.aid, outgoing.sn, outgoing.said):
+                claims = claims.merged(_of_witness(gather(message.groups).claims, delivery.witness))
+    except KeysteadError as error:
+        return _Outcome(delivery.failed(error.code, error.message, wallet.now()))
+    accepted = _accepted(wallet, outgoing)
+    proven = recognize(SignedEvent(accepted.event, claims), accepted).additions
+    listed = accepted.state.establishment.witnesses
+    if delivery.witness in receipts(accepted) | {
+        listed[one.index] for one in proven.witness_signatures
+    }:
+        return _Outcome(delivery.advanced(Step.DONE), claims)
+    what = "its answer holds no receipt of its own that verifies"
+    if other:
+        what = "its receipt is for another event at this place"
+    failed = delivery.failed(ErrorCode.ANSWER, what, wallet.now())
+    if delivery.step is Step.POLL:
+        failed = msgspec.structs.replace(failed, step=Step.SUBMIT)
+    return _Outcome(failed, conflict=other)
+
+
+def _of_witness(claims: Claims, witness: Aid) -> Claims:
+    """Leave out signatures by others than witnesses; those with a place are checked by it."""
+    couples = tuple(one for one in claims.couples if one.key.text == witness)
+    return Claims(witness_signatures=claims.witness_signatures, couples=couples[:1])
+
+
+def _keep(wallet: Wallet, one: _Try, came: _Outcome) -> int:
+    """Write down what came of a step, inside a transaction; return how many receipts are new."""
+    outgoing = one.outgoing
+    before = receipts(_accepted(wallet, outgoing))
+    if came.claims:
+        put_receipts(wallet, _accepted(wallet, outgoing).event, came.claims)
+    after = _accepted(wallet, outgoing)
+    delivery = came.delivery
+    if delivery.cut and delivery.attempts >= MOST_FAREWELLS:
+        delivery = msgspec.structs.replace(delivery, step=Step.CANCELLED)
+    put_delivery(wallet, outgoing, delivery)
+    return len(receipts(after) - before)
+
+
+def put_delivery(wallet: Wallet, outgoing: Outgoing, delivery: Delivery) -> None:
+    """Write down how far the work for one witness is, inside a transaction.
+
+    What the owner gave up meanwhile stays so, and what another command learned is not forgotten.
+    """
+
+    def merged(now: Outgoing) -> Iterator[Delivery]:
+        for known in now.deliveries:
+            if (
+                known.witness != delivery.witness
+                or known.step in (Step.CANCELLED, Step.REFUSED)
+                or (known.step is Step.DONE and delivery.step is not Step.DONE)
+            ):
+                yield known
+            else:
+                told = tuple(sorted({*known.told, *delivery.told}))
+                yield msgspec.structs.replace(delivery, told=told)
+
+    note = Note("witnessing", evidence=outgoing.said)
+    change_deliveries(wallet, outgoing, merged, note, is_finished=partial(is_finished, wallet))
+
+
+def is_finished(wallet: Wallet, outgoing: Outgoing) -> bool:
+    """Tell whether nothing is left to do for an event: all its witnesses have all receipts."""
+    accepted = _accepted(wallet, outgoing)
+    return all(
+        one.step in (Step.DONE, Step.CANCELLED)
+        and not (_wants_receipts(one) and tellable(accepted, one))
+        for one in outgoing.deliveries
+    )
+
+
+def _next_at(wallet: Wallet, left: Iterable[Outgoing]) -> datetime | None:
+    """Return when the next try is due."""
+    times = []
+    for outgoing in left:
+        accepted = _accepted(wallet, outgoing)
+        for one in outgoing.deliveries:
+            if one.step not in ENDED or (_wants_receipts(one) and tellable(accepted, one)):
+                at = datetime.fromisoformat(one.next_at) if one.next_at else wallet.now()
+                times.append(at)
+    return min(times, default=None)
+
+
+def _accepted(wallet: Wallet, outgoing: Outgoing) -> AcceptedEvent:
+    accepted = wallet.events.accepted(outgoing.aid, outgoing.said)
+    assert accepted is not None  # noqa: S101 - its entry was made in the same transaction
+    return accepted
+
+
+def _retry_after(answer: Answer) -> timedelta:
+    """Return how long a peer wants to be left alone; it may tell a date instead, which is nothing."""
+    told = answer.headers.get("retry-after", "")
+    return timedelta(seconds=int(told)) if _SECONDS.fullmatch(told) else timedelta()
