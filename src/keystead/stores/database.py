@@ -1,16 +1,18 @@
 """One SQLite file: how it is opened, guarded and written to, and what its errors mean."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from os import W_OK, access, statvfs
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from keystead.errors import ErrorCode, StoreError, UsageError
 from keystead.stores import files, schema
 from keystead.stores.schema import Migration
+
+T = TypeVar("T")
 
 BUSY_SECONDS = 5.0
 
@@ -53,6 +55,7 @@ class Database:
         self.path = path
         self.connection = connection
         self._reading = False
+        self._steps: tuple[Migration, ...] = ()
         self._lost: BaseException | None = None  # why the transaction cannot be committed
 
     @classmethod
@@ -164,6 +167,30 @@ class Database:
         with self._faults():
             return self.connection.execute(query, values).fetchall()
 
+    def run(self, work: Callable[[], T]) -> T:
+        """Do `work` in a transaction, once: nobody else can be in the way.
+
+        Raises:
+            StoreError: as `transaction`.
+        """
+        with self.transaction():
+            return work()
+
+    def writing(self) -> sqlite3.Connection:
+        """Return the connection of the transaction that is open.
+
+        Raises:
+            RuntimeError: none is.
+        """
+        if self._reading or not self.connection.in_transaction:
+            raise RuntimeError("tables are written to inside a transaction")
+        return self.connection
+
+    def next_number(self, table: str, column: str) -> int:
+        """Return a number for a new row, larger than those of the rows before."""
+        ((latest,),) = self.rows(f"SELECT max({column}) FROM {table}")  # noqa: S608 - names of the program's own
+        return (latest or 0) + 1
+
     def scrub(self) -> None:
         """Leave no copy of what was deleted: not in the log of writes, nor in older copies.
 
@@ -183,6 +210,27 @@ class Database:
             busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StoreError(ErrorCode.STORE_BUSY, f"{self.path} is in use")
+
+    def damage(self) -> Iterator[tuple[str, str]]:
+        """Give what is wrong with file and schema: where, and what.
+
+        Raises:
+            StoreError: as `rows`.
+        """
+        for (line,) in self.rows("PRAGMA integrity_check"):
+            if line != "ok":
+                yield "the database", str(line)
+        for table, _, parent, _ in self.rows("PRAGMA foreign_key_check"):
+            yield f"table {table}", f"a row belongs to no row of {parent}"
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as scratch:
+            schema.apply(scratch, self._steps)
+            query = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'"
+            found, wanted = set(self.rows(query)), set(scratch.execute(query))
+            for kind, name in sorted({one[:2] for one in found ^ wanted}):
+                yield f"{kind} {name}", "not as this version makes it"
+            steps = "SELECT * FROM migration"
+            if set(self.rows(steps)) != set(scratch.execute(steps)):
+                yield "table migration", "not the steps of this version"
 
     def close(self) -> None:
         """Close the file; what was not committed is gone."""
@@ -219,6 +267,7 @@ class Database:
 
     def _begun(self, steps: tuple[Migration, ...], *, fresh: bool) -> "Database":
         """Make the database ready for use, or close it."""
+        self._steps = steps
         try:
             self._expect(fresh=fresh)
             self._prepare(steps)

@@ -15,8 +15,8 @@ from keystead.keri.receipts import check_signatures
 from keystead.keri.routed import Record
 from keystead.keri.verification import verified_couples
 from keystead.stores import replaying, rows, schema
-from keystead.stores.database import Database
 from keystead.stores.logs import LogTables
+from keystead.stores.tables import TableDatabase
 
 # Derived tables whose rows belong to one log, and the columns in which they must agree.
 _OF_A_LOG = ("log", "place", "establishment", "seal")
@@ -43,7 +43,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     what: str
 
 
-def check(database: Database, *, own: Collection[Aid] = ()) -> list[Finding]:
+def check(database: TableDatabase, *, own: Collection[Aid] = ()) -> list[Finding]:
     """Check a database whole, and change nothing.
 
     Args:
@@ -60,7 +60,7 @@ class _Check:
     """One check of one database; what should follow from its evidence is made in another."""
 
     def __init__(
-        self, database: Database, scratch: sqlite3.Connection, own: frozenset[Aid]
+        self, database: TableDatabase, scratch: sqlite3.Connection, own: frozenset[Aid]
     ) -> None:
         self._database = database
         self._scratch = scratch
@@ -69,24 +69,12 @@ class _Check:
 
     def findings(self) -> Iterator[Finding]:
         """Give all findings."""
-        for part in (self._file, self._schema, self._all_logs, self._statements, self._waiting):
+        for part in (self._itself, self._all_logs, self._statements, self._waiting):
             yield from _guarded(part(), "the database")
 
-    def _file(self) -> Iterator[Finding]:
-        for (line,) in self._database.rows("PRAGMA integrity_check"):
-            if line != "ok":
-                yield Finding("the database", str(line))
-        for table, _, parent, _ in self._database.rows("PRAGMA foreign_key_check"):
-            yield Finding(f"table {table}", f"a row belongs to no row of {parent}")
-
-    def _schema(self) -> Iterator[Finding]:
-        query = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'"
-        found, wanted = set(self._database.rows(query)), set(self._scratch.execute(query))
-        for kind, name in sorted({one[:2] for one in found ^ wanted}):
-            yield Finding(f"{kind} {name}", "not as this version makes it")
-        steps = "SELECT * FROM migration"
-        if set(self._database.rows(steps)) != set(self._scratch.execute(steps)):
-            yield Finding("table migration", "not the steps of this version")
+    def _itself(self) -> Iterator[Finding]:
+        for where, what in self._database.damage():
+            yield Finding(where, what)
 
     def _all_logs(self) -> Iterator[Finding]:
         for (aid,) in self._database.rows(_LOGS):

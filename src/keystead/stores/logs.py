@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from sqlite3 import Connection
 from typing import Any, Final
 
 import msgspec
@@ -17,10 +16,10 @@ from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.seals import EventSeal
 from keystead.ports import Append, Extend
 from keystead.stores import rows
-from keystead.stores.database import Database
 from keystead.stores.rows import Row
+from keystead.stores.tables import TableConnection, TableDatabase
 
-# The largest number of SQLite. No log is longer, so nothing stands at larger places.
+# The largest number of databases. No log is longer, so nothing stands at larger places.
 _LARGEST = (1 << 63) - 1
 _PAGE = 256  # events that are read at once
 
@@ -60,7 +59,7 @@ _HEAD: Final = (
 class LogTables:
     """Logs in a database; the methods are those of `EventStore`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: TableDatabase) -> None:
         """Use an open database."""
         self._database = database
 
@@ -121,47 +120,46 @@ class LogTables:
             ValueError: it does not follow the trunk.
         """
         event, source = new.event, new.source
-        with self._database.transaction() as connection:
-            found = connection.execute("SELECT events FROM log WHERE aid = ?", (event.aid,))
-            (number,) = found.fetchone() or (0,)
-            (latest,) = connection.execute("SELECT max(number) FROM event").fetchone()
-            row = (
-                (latest or 0) + 1,
-                event.aid,
-                number,
-                event.raw,
-                rows.to_proofs(new.proofs),
-                new.first_seen_at,
-                None if source is None else source.sn,
-                None if source is None else source.said,
-            )
-            connection.execute(
-                "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, rows.checksum(*row))
-            )
-            place(connection, event, new.state, number, supersedes=new.supersedes)
+        connection = self._database.writing()
+        found = connection.execute("SELECT events FROM log WHERE aid = ?", (event.aid,))
+        (number,) = found.fetchone() or (0,)
+        row = (
+            self._database.next_number("event", "number"),
+            event.aid,
+            number,
+            event.raw,
+            rows.to_proofs(new.proofs),
+            new.first_seen_at,
+            None if source is None else source.sn,
+            None if source is None else source.said,
+        )
+        connection.execute(
+            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, rows.checksum(*row))
+        )
+        place(connection, event, new.state, number, supersedes=new.supersedes)
         return AcceptedEvent(event, new.state, new.proofs, number, new.first_seen_at, source)
 
     def extend(self, more: Extend) -> None:
         """Add what is new of the signatures over an accepted event."""
-        with self._database.transaction() as connection:
-            old = self.accepted(more.aid, more.said)
-            if old is None:
-                raise KeyError(more.said)
-            fresh = _beyond(old.proofs, more.proofs)
-            if not fresh:
-                return
-            key = (more.aid, old.first_seen_number)
-            (number,) = connection.execute(
-                "SELECT receipts FROM place WHERE aid = ? AND first_seen_number = ?", key
-            ).fetchone()
-            row = (*key, number, rows.to_proofs(fresh))
-            connection.execute(
-                "INSERT INTO receipt VALUES (?, ?, ?, ?, ?)", (*row, rows.checksum(*row))
-            )
-            connection.execute(
-                "UPDATE place SET receipts = receipts + 1 WHERE aid = ? AND first_seen_number = ?",
-                key,
-            )
+        connection = self._database.writing()
+        old = self.accepted(more.aid, more.said)
+        if old is None:
+            raise KeyError(more.said)
+        fresh = _beyond(old.proofs, more.proofs)
+        if not fresh:
+            return
+        key = (more.aid, old.first_seen_number)
+        (number,) = connection.execute(
+            "SELECT receipts FROM place WHERE aid = ? AND first_seen_number = ?", key
+        ).fetchone()
+        row = (*key, number, rows.to_proofs(fresh))
+        connection.execute(
+            "INSERT INTO receipt VALUES (?, ?, ?, ?, ?)", (*row, rows.checksum(*row))
+        )
+        connection.execute(
+            "UPDATE place SET receipts = receipts + 1 WHERE aid = ? AND first_seen_number = ?",
+            key,
+        )
 
     def duplicity(self, aid: Aid) -> tuple[DuplicityEvidence, ...]:
         """Return the evidence of duplicity."""
@@ -172,26 +170,26 @@ class LogTables:
     def keep(self, evidence: DuplicityEvidence, most: int) -> None:
         """Keep evidence that is new, up to `most` for one identifier."""
         aid, other, accepted = evidence.aid, evidence.other, evidence.accepted
-        with self._database.transaction() as connection:
-            query = "SELECT said FROM duplicity WHERE aid = ?"
-            known = [said for (said,) in connection.execute(query, (aid,))]
-            if other.said in known or len(known) >= most:
-                return
-            row = (
-                aid,
-                len(known),
-                other.said,
-                other.raw,
-                rows.to_proofs(evidence.proofs),
-                accepted.first_seen_number,
-                rows.to_proofs(accepted.proofs),
-                rows.to_json(evidence.seen),
-            )
-            connection.execute(
-                "INSERT INTO duplicity VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, rows.checksum(*row)),
-            )
-            connection.execute("UPDATE log SET duplicities = duplicities + 1 WHERE aid = ?", (aid,))
+        connection = self._database.writing()
+        query = "SELECT said FROM duplicity WHERE aid = ?"
+        known = [said for (said,) in connection.execute(query, (aid,))]
+        if other.said in known or len(known) >= most:
+            return
+        row = (
+            aid,
+            len(known),
+            other.said,
+            other.raw,
+            rows.to_proofs(evidence.proofs),
+            accepted.first_seen_number,
+            rows.to_proofs(accepted.proofs),
+            rows.to_json(evidence.seen),
+        )
+        connection.execute(
+            "INSERT INTO duplicity VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, rows.checksum(*row)),
+        )
+        connection.execute("UPDATE log SET duplicities = duplicities + 1 WHERE aid = ?", (aid,))
 
     def _evidence(self, row: Row) -> DuplicityEvidence:
         aid, _, _, raw, proofs, number, accepted_proofs, seen, stored = row
@@ -234,7 +232,12 @@ class LogTables:
 
 
 def place(
-    connection: Connection, event: AnyKeyEvent, state: KeyState, number: int, *, supersedes: bool
+    connection: TableConnection,
+    event: AnyKeyEvent,
+    state: KeyState,
+    number: int,
+    *,
+    supersedes: bool,
 ) -> None:
     """Write what follows from an event that is accepted with the first-seen number `number`.
 
@@ -244,7 +247,7 @@ def place(
     """
     aid = event.aid
     if supersedes and event.sn <= _LARGEST:
-        cut = "UPDATE place SET trunk = 0 WHERE aid = ? AND trunk AND sn >= ?"
+        cut = "UPDATE place SET trunk = FALSE WHERE aid = ? AND trunk AND sn >= ?"
         connection.execute(cut, (aid, event.sn))
     head = connection.execute(_HEAD, (aid,)).fetchone()
     if head is not None and head[2] is None:
@@ -257,7 +260,7 @@ def place(
     established = head[1] if same else number
     row = (aid, number, event.said, event.sn, event.prior_said, event.message_type, established)
     connection.execute(
-        "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?)", (*row, rows.checksum(*row))
+        "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?, TRUE, 0, ?)", (*row, rows.checksum(*row))
     )
     if not same:
         keys = (aid, number, rows.to_state(state.establishment))
@@ -271,7 +274,7 @@ def place(
             [(aid, *_seal_columns(seal), number) for seal in seals],
         )
     connection.execute(
-        "INSERT INTO log VALUES (?, 1, 0) ON CONFLICT (aid) DO UPDATE SET events = events + 1",
+        "INSERT INTO log VALUES (?, 1, 0) ON CONFLICT (aid) DO UPDATE SET events = log.events + 1",
         (aid,),
     )
 

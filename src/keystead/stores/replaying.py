@@ -1,7 +1,6 @@
 """Logs again from the evidence: bytes and signatures are checked, and what follows is written."""
 
 from collections.abc import Iterator
-from sqlite3 import Connection
 from typing import NoReturn
 
 import msgspec
@@ -15,10 +14,10 @@ from keystead.keri.routed import Record
 from keystead.keri.validation import judge, recognize
 from keystead.keri.verdicts import Accepted, Pending, Rejected, Role, Source
 from keystead.stores import rows
-from keystead.stores.database import Database
 from keystead.stores.logs import EVENT_COLUMNS, place
 from keystead.stores.rows import HELD_COLUMNS, NO_LIMITS
-from keystead.stores.sqlite import ALL, COUNT
+from keystead.stores.table_store import ALL, COUNT
+from keystead.stores.tables import TableConnection, TableDatabase
 
 DERIVED = ("seal", "establishment", "place", "log", "statement_count", "held_missing", "held_share")
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e WHERE aid = ? ORDER BY first_seen_number"  # noqa: S608 - names of columns
@@ -26,25 +25,29 @@ _RECEIPTS = "SELECT * FROM receipt WHERE aid = ? AND first_seen_number = ? ORDER
 _HELD = f"SELECT arrived, log, message, {HELD_COLUMNS} FROM held ORDER BY arrived"  # noqa: S608 - as above
 
 
-def rebuild(database: Database) -> None:
+def rebuild(database: TableDatabase) -> None:
     """Drop everything that is derived, and make it anew of the evidence.
 
     Raises:
         StoreError: the evidence itself is damaged (store.corrupt); nothing was changed.
     """
-    with database.transaction() as connection:
-        for table in DERIVED:
-            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of the names above
-        for (aid,) in database.rows("SELECT aid FROM event WHERE first_seen_number = 0"):
-            for accepted in replay(database, aid):
-                derive(database, accepted, connection)
-            derive_duplicities(database, aid, connection)
-        for record in statements(database):
-            count(record, connection)
-        derive_waiting(database, connection)
+    database.run(lambda: _rebuild(database))
 
 
-def replay(database: Database, aid: Aid) -> Iterator[AcceptedEvent]:
+def _rebuild(database: TableDatabase) -> None:
+    connection = database.writing()
+    for table in DERIVED:
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of the names above
+    for (aid,) in database.rows("SELECT aid FROM event WHERE first_seen_number = 0"):
+        for accepted in replay(database, aid):
+            derive(database, accepted, connection)
+        derive_duplicities(database, aid, connection)
+    for record in statements(database):
+        count(record, connection)
+    derive_waiting(database, connection)
+
+
+def replay(database: TableDatabase, aid: Aid) -> Iterator[AcceptedEvent]:
     """Give the events of a log as the evidence alone tells them, in first-seen order.
 
     Digests, order, and the signatures of controller and witnesses are checked, and that the
@@ -110,7 +113,7 @@ def judged(event: AnyKeyEvent, proofs: Proofs, prior: KeyState | None) -> KeySta
             raise ValueError("it cannot be judged")
 
 
-def derive(database: Database, accepted: AcceptedEvent, into: Connection) -> None:
+def derive(database: TableDatabase, accepted: AcceptedEvent, into: TableConnection) -> None:
     """Write what follows from an accepted event and the receipts for it."""
     event, number = accepted.event, accepted.first_seen_number
     place(into, event, accepted.state, number, supersedes=True)
@@ -123,14 +126,14 @@ def derive(database: Database, accepted: AcceptedEvent, into: Connection) -> Non
         )
 
 
-def derive_duplicities(database: Database, aid: Aid, into: Connection) -> None:
+def derive_duplicities(database: TableDatabase, aid: Aid, into: TableConnection) -> None:
     """Write how much evidence of duplicity there is of an identifier."""
     ((number,),) = database.rows("SELECT count(*) FROM duplicity WHERE aid = ?", aid)
     if number:
         into.execute("UPDATE log SET duplicities = ? WHERE aid = ?", (number, aid))
 
 
-def statements(database: Database) -> Iterator[Record]:
+def statements(database: TableDatabase) -> Iterator[Record]:
     """Give all statements.
 
     Raises:
@@ -146,13 +149,13 @@ def statements(database: Database) -> Iterator[Record]:
         yield record
 
 
-def count(record: Record, into: Connection) -> None:
+def count(record: Record, into: TableConnection) -> None:
     """Count a statement."""
     for name in (record.statement.authority, ALL):
         into.execute(COUNT, (name, 1, record.size))
 
 
-def derive_waiting(database: Database, into: Connection) -> None:
+def derive_waiting(database: TableDatabase, into: TableConnection) -> None:
     """Write what is waited for, and how much room everything takes.
 
     Raises:
@@ -170,12 +173,13 @@ def derive_waiting(database: Database, into: Connection) -> None:
         into.executemany(
             "INSERT INTO held_share (log, message, entries, size) VALUES (?, ?, 1, ?)"
             " ON CONFLICT (log, message) DO UPDATE"
-            " SET entries = entries + 1, size = size + excluded.size",
+            " SET entries = held_share.entries + 1,"
+            " size = held_share.size + excluded.size",
             [(log, message, held.size), (ALL, 0, held.size)],
         )
 
 
-def _receipted(database: Database, accepted: AcceptedEvent) -> AcceptedEvent:
+def _receipted(database: TableDatabase, accepted: AcceptedEvent) -> AcceptedEvent:
     """Add the signatures that came later."""
     event, proofs = accepted.event, accepted.proofs
     found = database.rows(_RECEIPTS, event.aid, accepted.first_seen_number)

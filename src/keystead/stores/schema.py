@@ -21,6 +21,8 @@ CREATE TABLE migration (
 ) STRICT
 """
 
+DONE = "SELECT number, checksum FROM migration ORDER BY number"
+
 
 class Migration(msgspec.Struct, frozen=True, gc=False):
     """One step of the schema.
@@ -54,15 +56,17 @@ class Migration(msgspec.Struct, frozen=True, gc=False):
 
 
 @cache
-def shipped(kind: str = "wallet") -> tuple[Migration, ...]:
+def shipped(kind: str = "wallet", dialect: str = "") -> tuple[Migration, ...]:
     """Return the steps that come with this version, in order.
 
     Args:
         kind: whose database it is. Everybody keeps events; what else there is has the name of
             its owner, and nobody has the tables of another.
+        dialect: "postgres", or that of SQLite. Steps of one number make the same tables.
     """
     found = []
-    for file in (files("keystead.stores") / "migrations").iterdir():
+    folder = files("keystead.stores") / "migrations"
+    for file in (folder / dialect if dialect else folder).iterdir():
         number, _, name = file.name.removesuffix(".sql").partition("_")
         if name in ("events", kind):
             found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
@@ -83,7 +87,15 @@ def applied(connection: sqlite3.Connection, steps: tuple[Migration, ...]) -> int
     """
     if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
         raise StoreError(ErrorCode.STORE_CORRUPT, "the database is not one of this program")
-    done = connection.execute("SELECT number, checksum FROM migration ORDER BY number").fetchall()
+    return compare(connection.execute(DONE).fetchall(), steps)
+
+
+def compare(done: list[tuple[int, bytes]], steps: tuple[Migration, ...]) -> int:
+    """Return how many steps were done, of which there are numbers and checksums.
+
+    Raises:
+        StoreError: as `applied`.
+    """
     if len(done) > len(steps):
         raise StoreError(
             ErrorCode.STORE_SCHEMA,

@@ -9,15 +9,16 @@ from keystead.errors import ErrorCode, StoreError
 from keystead.keri.escrow import Held, HeldKey, MissingKey
 from keystead.limits import Limits
 from keystead.stores import rows
-from keystead.stores.database import Database
 from keystead.stores.rows import HELD_COLUMNS, Row
+from keystead.stores.tables import TableDatabase
 
 # What all shares take together is kept under this name.
 ALL: Final = ""
 _FIND: Final = f"SELECT {HELD_COLUMNS} FROM held"  # noqa: S608 - names of columns
 _LARGEST: Final = (
     "SELECT log, message FROM held_share WHERE log != '' AND (entries > ? OR size > ?)"
-    " ORDER BY max(entries * ?, size * ?) DESC, large LIMIT 1"
+    " ORDER BY CASE WHEN entries * ? > size * ? THEN entries * ? ELSE size * ? END DESC, large"
+    " LIMIT 1"
 )
 _FIRST: Final = (
     "SELECT arrived FROM held WHERE log = ? AND message = ? ORDER BY verified, placed LIMIT 1"
@@ -31,7 +32,7 @@ _SHARE: Final = (
 class WaitingTables:
     """What waits, in a database; bounded as `Escrow` is."""
 
-    def __init__(self, database: Database, limits: Limits) -> None:
+    def __init__(self, database: TableDatabase, limits: Limits) -> None:
         """Use an open database."""
         self._database = database
         self._limits = limits
@@ -74,18 +75,16 @@ class WaitingTables:
     def put(self, *entries: Held) -> tuple[tuple[Held, StoreError], ...]:
         """Add or replace entries; return what had to go for them."""
         evicted: list[tuple[Held, StoreError]] = []
-        with self._database.transaction():
-            for held in entries:
-                self._put(held)
-                evicted += self._make_room(*rows.share_of(held.waiting))
+        for held in entries:
+            self._put(held)
+            evicted += self._make_room(*rows.share_of(held.waiting))
         return tuple(evicted)
 
     def remove(self, key: HeldKey) -> None:
         """Drop an entry, if it is there."""
-        with self._database.transaction():
-            query = "SELECT arrived FROM held WHERE log = ? AND key = ?"
-            for (arrived,) in self._database.rows(query, rows.log_of(key), rows.to_json(key)):
-                self._delete(arrived)
+        query = "SELECT arrived FROM held WHERE log = ? AND key = ?"
+        for (arrived,) in self._database.rows(query, rows.log_of(key), rows.to_json(key)):
+            self._delete(arrived)
 
     def _find(self, where: str, *values: object) -> list[Held]:
         return [rows.to_held(row) for row in self._database.rows(f"{_FIND} {where}", *values)]
@@ -103,19 +102,21 @@ class WaitingTables:
         arrived, old_size, was_verified, placed = old[0] if old else (None, 0, None, 0)
         if verified != was_verified:
             placed = self._next_place(log, message, verified)
-        with self._database.transaction() as connection:
-            if old:
-                connection.execute("DELETE FROM held WHERE arrived = ?", (arrived,))
-            columns = f"arrived, log, message, placed, {HELD_COLUMNS}"
-            marks = ", ".join("?" * (4 + len(row)))
-            arrived = connection.execute(
-                f"INSERT INTO held ({columns}) VALUES ({marks})",  # noqa: S608 - names of columns
-                (arrived, log, message, placed, *row),
-            ).lastrowid
-            connection.executemany(
-                "INSERT INTO held_missing VALUES (?, ?, ?)",
-                {(one.aid, rows.to_json(one.key), arrived) for one in held.missing},
-            )
+        connection = self._database.writing()
+        if old:
+            connection.execute("DELETE FROM held WHERE arrived = ?", (arrived,))
+        else:
+            arrived = self._database.next_number("held", "arrived")
+        columns = f"arrived, log, message, placed, {HELD_COLUMNS}"
+        marks = ", ".join("?" * (4 + len(row)))
+        connection.execute(
+            f"INSERT INTO held ({columns}) VALUES ({marks})",  # noqa: S608 - names of columns
+            (arrived, log, message, placed, *row),
+        )
+        connection.executemany(
+            "INSERT INTO held_missing VALUES (?, ?, ?)",
+            {(one.aid, rows.to_json(one.key), arrived) for one in held.missing},
+        )
         self._weigh(log, message, 0 if old else 1, size - old_size)
 
     def _next_place(self, log: Aid, message: int, verified: int) -> int:
@@ -126,24 +127,21 @@ class WaitingTables:
     def _delete(self, arrived: int) -> None:
         query = "SELECT log, message, size FROM held WHERE arrived = ?"
         ((log, message, size),) = self._database.rows(query, arrived)
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM held WHERE arrived = ?", (arrived,))
+        self._database.writing().execute("DELETE FROM held WHERE arrived = ?", (arrived,))
         self._weigh(log, message, -1, -size)
 
     def _weigh(self, log: str, message: int, entries: int, size: int) -> None:
         """Change what a share takes, and what all take."""
-        with self._database.transaction() as connection:
-            for name, kind in ((log, message), (ALL, 0)):
-                had, had_size, large = self._share(name, kind)
-                now = (had + entries, had_size + size)
-                if not now[0]:
-                    where = (name, kind)
-                    connection.execute(
-                        "DELETE FROM held_share WHERE log = ? AND message = ?", where
-                    )
-                    continue
-                large = self._large(large) if name != ALL and self._is_large(*now) else None
-                connection.execute(_SHARE, (name, kind, *now, large))
+        connection = self._database.writing()
+        for name, kind in ((log, message), (ALL, 0)):
+            had, had_size, large = self._share(name, kind)
+            now = (had + entries, had_size + size)
+            if not now[0]:
+                where = (name, kind)
+                connection.execute("DELETE FROM held_share WHERE log = ? AND message = ?", where)
+                continue
+            large = self._large(large) if name != ALL and self._is_large(*now) else None
+            connection.execute(_SHARE, (name, kind, *now, large))
 
     def _is_large(self, entries: int, size: int) -> bool:
         """Tell whether a share takes more than its part."""
@@ -178,7 +176,7 @@ class WaitingTables:
         """Return the largest share that takes more than its part, or that of the oldest entry."""
         limits = self._limits
         weights = (limits.held_bytes, limits.held_total)
-        found = self._database.rows(_LARGEST, *self._parts, *weights)
+        found = self._database.rows(_LARGEST, *self._parts, *weights, *weights)
         if not found:
             query = "SELECT log, message FROM held ORDER BY arrived LIMIT 1"
             found = self._database.rows(query)
