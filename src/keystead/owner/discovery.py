@@ -39,6 +39,7 @@ from keystead.keri.routed import EndRole, Location, Record
 from keystead.keri.verdicts import Pending, Recorded, Rejected, Source
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node.ingest import EventProcessor, Result
+from keystead.owner.witnesses import receipts
 from keystead.ports.events import EventStore
 from keystead.ports.transport import Answer, Call, Transport
 
@@ -128,10 +129,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     @property
     def receipted(self) -> frozenset[Aid]:
         """The witnesses whose receipts of the latest event are here."""
-        if self.head is None:
-            return frozenset()
-        places = {one.index for one in self.head.proofs.witness_signatures}
-        return frozenset(self.witnesses[place] for place in places)
+        return frozenset() if self.head is None else receipts(self.head)
 
     @property
     def confirmed(self) -> frozenset[Aid]:
@@ -193,7 +191,7 @@ def locations(store: EventStore, eid: Aid) -> list[str]:
     """Return where an endpoint can be reached, by its own signed statements; https first."""
     found = []
     for scheme in ("https", "http"):
-        record = store.record(("loc", eid, scheme))
+        record = store.record(Location(eid, scheme, "").key)
         if record is not None and isinstance(record.statement, Location) and record.statement.url:
             found.append(record.statement.url)
     return found
