@@ -189,9 +189,10 @@ class HttpTransport:
             answer = read_answer(response, call, self._policy.answer)
             keep = not response.will_close
         finally:
-            if not keep:
+            if keep:
+                self._idle.keep(target.origin, connection)
+            else:
                 connection.close()
-        self._idle.keep(target.origin, connection)
         return answer
 
     @cached_property
