@@ -48,6 +48,8 @@ class ErrorCode(StrEnum):
     PAYLOAD = "verify.payload"
     UNSUPPORTED_MESSAGE = "verify.unsupported_message"
     EXPIRED = "verify.expired"
+    FRESHNESS = "verify.freshness"
+    DISAGREEMENT = "verify.disagreement"
     NOT_ADMITTED = "verify.not_admitted"
     INTRODUCTION = "verify.introduction"
     CHALLENGE = "verify.challenge"
@@ -136,6 +138,8 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.PAYLOAD: "the payload does not match the digest in the message",
     ErrorCode.UNSUPPORTED_MESSAGE: "registry events and credentials are not verified yet",
     ErrorCode.EXPIRED: "what the message waited for did not arrive in time; send it again",
+    ErrorCode.FRESHNESS: "ask again later, or more sources; until then decide nothing by this log",
+    ErrorCode.DISAGREEMENT: "ask more watchers, and see their evidence; until then decide nothing",
     ErrorCode.INTRODUCTION: "ask who gave you the URL for another one, or for the log as a file",
     ErrorCode.CHALLENGE: "do not trust this answer; make new words: keystead contact challenge NAME",
     ErrorCode.CHALLENGE_LATE: "make new words and answer sooner: keystead contact challenge NAME",

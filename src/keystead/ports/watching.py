@@ -18,7 +18,7 @@ class Source(msgspec.Struct, frozen=True):
     """Somebody who serves a log.
 
     Attributes:
-        url: base of its routes, with a slash at the end.
+        url: scheme, host and port, without a slash at the end.
         eid: its identifier.
         kind: "witness" or "watcher".
     """
@@ -125,6 +125,9 @@ class WatchStore(Protocol):
 
     def transaction(self) -> AbstractContextManager[object]:
         """Keep all that is done inside, durably, or nothing."""
+
+    def version(self) -> object:
+        """Return what is another value after another process has written."""
 
     def watched(self) -> Sequence[Aid]:
         """Return whose logs are followed, in the order in which they came."""

@@ -56,6 +56,10 @@ class SqliteWatch:
         """Keep all that is done inside, durably, or nothing."""
         return self.database.transaction()
 
+    def version(self) -> object:
+        """Return what is another value after another process has written."""
+        return self.database.rows("PRAGMA data_version")
+
     def watched(self) -> Sequence[Aid]:
         """Return whose logs are followed, in the order in which they came."""
         found = self.database.rows("SELECT aid FROM watched ORDER BY number")
