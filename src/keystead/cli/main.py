@@ -23,11 +23,15 @@ _COMMANDS = {
         "keystead.cli.delegation:delegation",
         "Have keys approved by another identifier.",
     ),
+    "outbox": ("keystead.cli.outbox:outbox", "Collect receipts of witnesses that are missing."),
+    "oobi": ("keystead.cli.oobi:oobi", "Find logs of others, and let others find yours."),
+    "contact": ("keystead.cli.contact:contact", "Keep identifiers of others."),
     "sign": ("keystead.cli.sign:sign", "Sign a document."),
     "verify": ("keystead.cli.verify:verify", "Tell what a signature is worth."),
     "doctor": ("keystead.cli.doctor:doctor", "Check the wallet whole; repair what can be."),
     "history": ("keystead.cli.history:history", "Show what was done with the wallet."),
     "log": ("keystead.cli.log:log", "Verify key event logs."),
+    "witness": ("keystead.cli.witness:witness", "Run a witness for others."),
     "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
 }
 _ALIASES = {"identifier": "id"}

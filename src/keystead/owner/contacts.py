@@ -119,6 +119,18 @@ def discover(
     return found
 
 
+def discover_log(wallet: Wallet, transport: Transport, url: str, *, confirm: bool = True) -> Found:
+    """Follow an introduction to a log.
+
+    Raises:
+        KeysteadError: as `resolve`; verify.introduction when it leads to data.
+    """
+    found = discover(wallet, transport, url, confirm=confirm)
+    if isinstance(found, Schema):
+        raise VerificationError(ErrorCode.INTRODUCTION, "it leads to data, not to a log")
+    return found
+
+
 def add_found(wallet: Wallet, found: Found, name: str) -> Contact:
     """Write down a log that was found as a contact.
 

@@ -11,6 +11,8 @@ import msgspec
 from keystead.custody.records import KeyRecord
 from keystead.custody.states import GONE, State, check_transition
 from keystead.errors import ErrorCode, KeystoreError
+from keystead.owner.contacts import CONTACT, SCHEMA, Contact
+from keystead.owner.discovery import Schema
 from keystead.owner.findings import Finding, Kind
 from keystead.owner.outbox import Outgoing, outbox_id
 from keystead.owner.records import AuditEntry, chain, digest_of, sealed_entry, sealed_record, tells
@@ -39,6 +41,8 @@ _FORMS: Final[dict[str, type[Any]]] = {
     KEY: KeyRecord,
     OUTBOX: Outgoing,
     TOKEN: TokenRecord,
+    CONTACT: Contact,
+    SCHEMA: Schema,
 }
 # The name that the content of a record tells of itself.
 _NAMES: Final[dict[str, Callable[[Any], str]]] = {
@@ -47,6 +51,8 @@ _NAMES: Final[dict[str, Callable[[Any], str]]] = {
     KEY: lambda one: str(one.id),
     OUTBOX: lambda one: outbox_id(one.aid, one.sn),
     TOKEN: lambda one: str(one.name),
+    CONTACT: lambda one: str(one.aid),
+    SCHEMA: lambda one: str(one.said),
 }
 
 
