@@ -80,19 +80,33 @@ def _binding(options: dict[str, Any]) -> "Binding":
     return binding
 
 
-def serve(open_service: "OpenService", binding: "Binding", *, json_output: bool) -> None:
+def serve(
+    open_service: "OpenService",
+    binding: "Binding",
+    *,
+    json_output: bool,
+    listening: "Callable[[Listening], None] | None" = None,
+) -> None:
     """Serve until the command is told to stop.
+
+    Args:
+        open_service: opens the service.
+        binding: where to listen.
+        json_output: announce as JSON.
+        listening: is told where it listens, before that is announced.
 
     Raises:
         KeysteadError: as `keystead.services.running.run`.
     """
     from keystead.services.running import run  # noqa: PLC0415 - for --help
 
-    def announce(listening: "Listening") -> None:
+    def announce(where: "Listening") -> None:
+        if listening is not None:
+            listening(where)
         if json_output:
-            content = {"listening": listening.listening, "metrics": listening.metrics or None}
+            content = {"listening": where.listening, "metrics": where.metrics or None}
             click.echo(json.dumps(content))  # one line, so that programs know when it is whole
         else:
-            click.echo(f"listening on {listening.listening}")
+            click.echo(f"listening on {where.listening}")
 
     run(open_service, binding, announce)

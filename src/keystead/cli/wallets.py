@@ -192,20 +192,29 @@ def ask_new_passphrase(source: SecretSource) -> bytes:
 
     text, generated = new_secret(source)
     if generated:
-        with Path("/dev/tty").open("r+b", buffering=0) as terminal:
-            terminal.write(_SHOWN.format(text).encode())
-            if not terminal.readline():
-                raise click.Abort
+        show_generated(text, "wallet")
     return normalized(text)
 
 
+def show_generated(passphrase: str, what: str) -> None:
+    """Show a passphrase on the terminal, and nowhere else, until it is written down.
+
+    Raises:
+        click.Abort: the input was closed.
+    """
+    with Path("/dev/tty").open("r+b", buffering=0) as terminal:
+        terminal.write(_SHOWN.format(what, passphrase, what).encode())
+        if not terminal.readline():
+            raise click.Abort
+
+
 _SHOWN: Final = """\
-The passphrase of your wallet:
+The passphrase of your {}:
 
     {}
 
 Write it down and keep it apart from this machine. It is not shown again, and without it the
-wallet cannot be opened by anybody. Press Enter when it is written down: """
+{} cannot be opened by anybody. Press Enter when it is written down: """
 
 
 def now() -> datetime:

@@ -85,6 +85,7 @@ _VALUES: dict[str, tuple[str, Callable[[Any], Any] | None]] = {
 _JSON: Final = Kind.JSON
 _HEAD = '{"v":"KERI10JSON......_","t":"'
 _TYPE = slice(len(_HEAD), len(_HEAD) + 3)
+_AID_GROUP = 2  # behind the digest
 
 
 def _pattern(message_type: str) -> re.Pattern[str]:
@@ -122,6 +123,15 @@ def decoder(limits: Limits) -> Callable[[bytes, Kind], Content]:
         return body.decode(raw, kind, limits)
 
     return decode
+
+
+def glance(content: Content) -> tuple[str, str]:
+    """Return message type and identifier of a body, as it says and unchecked; empty for none."""
+    if isinstance(content, dict):
+        found = content.get("t"), content.get("i")
+        message_type, aid = (one if isinstance(one, str) else "" for one in found)
+        return message_type, aid
+    return content.string[_TYPE], content.group(_AID_GROUP)
 
 
 def read_form(form: re.Match[str], raw: bytes) -> AnyKeyEvent:

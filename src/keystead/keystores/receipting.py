@@ -104,6 +104,18 @@ class LocalReceiptSigner:
             rows = self._connection.execute(query).fetchall()
         return {Aid(aid): Said(said) for aid, said, _ in rows}
 
+    def relearn(self, event: bytes, signature: bytes) -> None:
+        """Remember an own receipt that others have kept.
+
+        Raises:
+            KeystoreError: it is not signed by this key (keystore.role), or contradicts what is
+                remembered (keystore.second_event).
+        """
+        if self._key.sign(event) != signature:
+            raise KeystoreError(ErrorCode.ROLE, "this receipt was not signed by this witness")
+        with self._transaction():
+            self._remember(event, known_only=False)
+
     def sign_receipts(
         self, store: str, generation: int, events: Sequence[bytes], *, known_only: bool = False
     ) -> list[bytes | KeystoreError]:

@@ -57,6 +57,13 @@ class SignedLast(msgspec.Struct, tag="signed_last"):
     """As `ReceiptSigner.signed_last`."""
 
 
+class Relearn(msgspec.Struct, tag="relearn"):
+    """As `ReceiptSigner.relearn`."""
+
+    event: bytes
+    signature: bytes
+
+
 class SignReceipts(msgspec.Struct, tag="sign_receipts"):
     """As `ReceiptSigner.sign_receipts`."""
 
@@ -72,7 +79,7 @@ class SignReply(msgspec.Struct, tag="sign_reply"):
     payload: bytes
 
 
-Request = Open | Begin | Accept | SignedLast | SignReceipts | SignReply
+Request = Open | Begin | Accept | SignedLast | Relearn | SignReceipts | SignReply
 
 
 class Signed(msgspec.Struct):
@@ -169,6 +176,10 @@ class RemoteReceiptSigner:
         """Return for each log the last event that was signed."""
         return self._ask(SignedLast(), dict[Aid, Said])
 
+    def relearn(self, event: bytes, signature: bytes) -> None:
+        """Remember an own receipt that others have kept."""
+        self._ask(Relearn(event, signature), type(None))
+
     def sign_receipts(
         self, store: str, generation: int, events: Sequence[bytes], *, known_only: bool = False
     ) -> list[bytes | KeystoreError]:
@@ -234,6 +245,8 @@ def _do(signer: LocalReceiptSigner, request: Request) -> Any:  # noqa: ANN401 - 
             return signer.accept(request.store, request.generation)
         case SignedLast():
             return signer.signed_last()
+        case Relearn():
+            return signer.relearn(request.event, request.signature)
         case SignReceipts():
             found = signer.sign_receipts(
                 request.store, request.generation, request.events, known_only=request.known_only

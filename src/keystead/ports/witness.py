@@ -19,6 +19,7 @@ class Origin(Enum):
     OPERATOR = "operator"
     INVITATION = "invitation"
     OPEN = "open"
+    DELEGATOR = "delegator"  # of one that was let in: its log is kept, and gets no receipts
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
@@ -168,6 +169,14 @@ class ReceiptSigner(Protocol):
 
     def signed_last(self) -> dict[Aid, Said]:
         """Return for each log the last event that was signed."""
+
+    def relearn(self, event: bytes, signature: bytes) -> None:
+        """Remember an own receipt that others have kept.
+
+        Raises:
+            KeystoreError: it is not signed by this key (keystore.role), or contradicts what is
+                remembered (keystore.second_event).
+        """
 
     def sign_receipts(
         self, store: str, generation: int, events: Sequence[bytes], *, known_only: bool = False

@@ -1,0 +1,181 @@
+"""One thread that writes: what callers hand in at the same time goes into one transaction.
+
+A commit waits for the disk; while it does, the next batch gathers. So the disk is asked once for
+many callers, and each is answered only after its own work is durable (group commit).
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from keystead.errors import ErrorCode, KeysteadError, StoreError
+from keystead.node.witness import Submission, Submitted, Witness
+
+T = TypeVar("T")
+
+_BATCH: Final = 128  # submissions of one transaction: more of them wait no less than two batches
+_IDLE_SECONDS: Final = 0.05  # without work; then what may be lost is saved
+_TIDY_SECONDS: Final = 10.0
+
+
+class _Waiting(msgspec.Struct, gc=False):
+    """A submission and who waits for it."""
+
+    submission: Submission
+    ended: "Future[Submitted]"
+
+
+class _Job(msgspec.Struct, gc=False):
+    """Something else to do with the witness, between batches."""
+
+    work: Callable[[Witness], Any]
+    ended: "Future[Any]"
+
+
+class Committer:
+    """The thread that has a witness to itself.
+
+    Attributes:
+        fault: why the last commit failed; None while all is well.
+        quarantined: the witness was restored, and has not caught up.
+        broken: is called when the store must not be used any more.
+    """
+
+    def __init__(
+        self, opened: Callable[[], AbstractContextManager[Witness]], tidy: Callable[[Witness], int]
+    ) -> None:
+        """Get ready; `start` opens the witness in the thread.
+
+        Args:
+            opened: opens the witness, and closes it at the end.
+            tidy: what is done every ten seconds.
+        """
+        self._opened = opened
+        self._tidy = tidy
+        self._work: queue.SimpleQueue[_Waiting | _Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._ready: Future[None] = Future()
+        self.fault: ErrorCode | None = None
+        self.quarantined = False
+        self.broken: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Open the witness; errors are those of opening it."""
+        self._thread.start()
+        self._ready.result()
+
+    def stop(self) -> None:
+        """Finish what was handed in, and close the witness."""
+        self._work.put(None)
+        self._thread.join()
+
+    async def submit(self, submission: Submission) -> Submitted:
+        """Return what became of a submission, once it is durable.
+
+        Raises:
+            KeysteadError: nothing of it was kept.
+        """
+        ended: Future[Submitted] = Future()
+        self._work.put(_Waiting(submission, ended))
+        return await asyncio.wrap_future(ended)
+
+    async def run(self, work: Callable[[Witness], T]) -> T:
+        """Return what `work` returns, which has the witness to itself meanwhile."""
+        return await asyncio.wrap_future(self.begin(work))
+
+    def begin(self, work: Callable[[Witness], T]) -> "Future[T]":
+        """Hand in work, from any thread."""
+        ended: Future[T] = Future()
+        self._work.put(_Job(work, ended))
+        return ended
+
+    def _run(self) -> None:
+        with contextlib.ExitStack() as stack:
+            try:
+                witness = stack.enter_context(self._opened())
+            except BaseException as error:  # noqa: BLE001 - whoever started the thread gets it
+                self._ready.set_exception(error)
+                return
+            self.quarantined = witness.quarantined
+            self._ready.set_result(None)
+            self._serve(witness)
+
+    def _serve(self, witness: Witness) -> None:
+        tidied, last = time.monotonic(), False
+        idle = True
+        while not last:
+            batch: list[_Waiting] = []
+            jobs: list[_Job] = []
+            for one in self._gathered(idle=idle):
+                match one:
+                    case None:
+                        last = True
+                    case _Waiting():
+                        batch.append(one)
+                    case _Job():
+                        jobs.append(one)
+            if batch:
+                self._commit(witness, batch)
+            for job in jobs:
+                _end(job.ended, lambda job=job: job.work(witness))  # type: ignore[misc] # bound here
+            idle = not batch
+            if last or time.monotonic() - tidied > _TIDY_SECONDS or (idle and self.fault):
+                self._clean(witness)
+                tidied = time.monotonic()
+
+    def _gathered(self, *, idle: bool) -> Iterator[_Waiting | _Job | None]:
+        """Give what was handed in; wait for the first of it."""
+        with contextlib.suppress(queue.Empty):
+            yield self._work.get(timeout=1.0 if idle else _IDLE_SECONDS)
+            for _ in range(_BATCH - 1):
+                yield self._work.get_nowait()
+
+    def _commit(self, witness: Witness, batch: Sequence[_Waiting]) -> None:
+        try:
+            answers = witness.submit([one.submission for one in batch])
+        except KeysteadError as error:
+            self._fail(error)
+            for one in batch:
+                one.ended.set_exception(error)
+            return
+        except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
+            for one in batch:
+                one.ended.set_exception(error)
+            return
+        self.fault, self.quarantined = None, witness.quarantined
+        for one, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, KeysteadError):
+                one.ended.set_exception(answer)
+            else:
+                one.ended.set_result(answer)
+
+    def _clean(self, witness: Witness) -> None:
+        try:
+            self._tidy(witness)
+            self.fault = None
+        except KeysteadError as error:
+            self._fail(error)
+
+    def _fail(self, error: KeysteadError) -> None:
+        self.fault = error.code
+        if isinstance(error, StoreError) and error.code in (
+            ErrorCode.STORE_IO,
+            ErrorCode.STORE_CORRUPT,
+        ):
+            # After a failed sync nobody knows what is on the disk. A new process reads it again.
+            self.broken()
+
+
+def _end(ended: "Future[Any]", work: Callable[[], Any]) -> None:
+    try:
+        ended.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        ended.set_exception(error)
