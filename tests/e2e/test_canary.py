@@ -246,12 +246,16 @@ def _interrupted(mine: Machine) -> Ran:
         start_new_session=True,
     ) as child:
         os.close(ours)
-        os.write(theirs, PHRASE[:-1].encode())
-        while Path(f"/proc/{child.pid}/wchan").read_text("utf-8").find("pipe") < 0:
-            assert child.poll() is None
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
-        os.close(theirs)
+        try:
+            os.write(theirs, PHRASE[:-1].encode())
+            while Path(f"/proc/{child.pid}/wchan").read_text("utf-8").find("pipe") < 0:
+                assert child.poll() is None
+                time.sleep(0.01)
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=60)
+        finally:
+            child.kill()  # does nothing when it has ended
+            os.close(theirs)
     assert child.returncode == 130, err
     return Ran(child.returncode, out.decode(), err.decode())
 
@@ -292,8 +296,8 @@ def test_no_secret_is_given_to_another_process(tmp_path: Path) -> None:
     traces = tmp_path.with_name("traces")
     traces.mkdir()
     # The tracer stands aside: the command is the child of the test, and ends before the signer.
-    trace = ("strace", "-D", "-f", "-ff", "-e", "trace=execve", "-v", "-s", "100000")
-    life = Life(mine, (*trace, "-o", str(traces / "trace")))
+    trace = "strace -D -f -ff --seccomp-bpf -e trace=execve -v -s 100000 -o"
+    life = Life(mine, (*trace.split(), str(traces / "trace")))
     live(life)
     time.sleep(1)  # the tracers write what they have
     traced = b"".join(path.read_bytes() for path in traces.iterdir())

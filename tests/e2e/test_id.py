@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_the_old_export(desk: Desk) -> None:
     desk.did("id", "rotate", "alice")
     ended = subprocess.run(
         [str(COMMAND), "id", "export", "alice", "-o", str(path)],
-        env=desk.owner.environment,
+        env=desk.owner.uncovered,
         capture_output=True,
         check=False,
         timeout=60,

@@ -150,7 +150,7 @@ def test_wrong_passphrases(mine: Machine) -> None:
 def test_a_try_survives_a_kill(mine: Machine) -> None:
     """A command that is killed while it derives the key has used a try."""
     command = [str(COMMAND), "unlock", "--passphrase-file", str(mine.file("wrong"))]
-    with subprocess.Popen(command, env=mine.environment, stderr=subprocess.DEVNULL) as child:
+    with subprocess.Popen(command, env=mine.uncovered, stderr=subprocess.DEVNULL) as child:
         connection = sqlite3.connect(mine.home / "wallet.db")
         query = "SELECT failed FROM attempt"
         assert eventually(lambda: connection.execute(query).fetchone() == (1,))
@@ -185,7 +185,7 @@ def test_a_full_disk(mine: Machine) -> None:
     command = [str(COMMAND), "unlock", "--passphrase-file", str(mine.file(PHRASE))]
     ran = subprocess.run(
         command,
-        env=mine.environment,
+        env=mine.uncovered,
         capture_output=True,
         check=False,
         preexec_fn=lambda: _limited(20_000),

@@ -92,7 +92,6 @@ def terminal(machine: Machine, *arguments: str) -> Iterator["Terminal"]:
     printed = [machine.folder / name for name in ("stdout", "stderr")]
     child, ours = pty.fork()
     if child == 0:  # pragma: no cover - becomes the command
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
         for number, path in enumerate(printed, 1):
             os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), number)
         os.execve(COMMAND, [str(COMMAND), *arguments], machine.environment)  # noqa: S606 - ours

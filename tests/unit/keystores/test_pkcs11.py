@@ -1,5 +1,6 @@
 """Keys in PKCS#11 tokens, on real tokens by SoftHSM 2."""
 
+import copy
 import shutil
 import sys
 import threading
@@ -620,7 +621,7 @@ class _Failing:
     def open(self, *, rw: bool, user_pin: str) -> "pkcs11.Session | _Session":
         self.opened += 1
         if self._errors:
-            raise self._errors.pop(0)
+            raise copy.copy(self._errors.pop(0))  # what is raised keeps the frames it went through
         self._library.initialize()
         session = self._library.get_token(token_label=self.label).open(rw=rw, user_pin=user_pin)
         return _Session(session, self) if self.making else session
@@ -655,7 +656,7 @@ class _Session:
         if self._failing.made:
             self._parameters.generate_keypair(**given)
         assert error is not None
-        raise error
+        raise copy.copy(error)
 
 
 @pytest.mark.parametrize(
