@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._head: Head | None = None
         self._chunks: ChunkedBody | None = None
         self._held = 0  # bytes counted in `buffered`
-        self._body_began = 0.0
+        self._since = math.inf  # when the phase began
         self._task: asyncio.Task[None] | None = None
         self._reading = True
         self._ended = False  # the peer sends nothing more
@@ -111,7 +111,8 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio makes stream transports
         self._transport = transport
         self._serving.connections.add(self)
-        self._deadline = monotonic() + self._serving.limits.head_seconds
+        self._since = monotonic()
+        self._deadline = self._since + self._serving.limits.head_seconds
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived."""
@@ -194,6 +195,17 @@ class Connection(asyncio.Protocol):
             case _:
                 pass
 
+    @property
+    def waiting_since(self) -> float:
+        """When it began to wait for a request, or for the rest of one; infinite if it does not."""
+        return self._since if self._phase in _READING else math.inf
+
+    def make_room(self) -> None:
+        """End at once, and count as closed from now on."""
+        self._phase = Phase.CLOSED
+        self._closed()
+        self._transport.abort()
+
     def abort(self) -> None:
         """End at once."""
         if self._task is not None:
@@ -230,7 +242,8 @@ class Connection(asyncio.Protocol):
         limits = self._serving.limits
         if self._phase is Phase.IDLE:
             self._phase = Phase.HEAD
-            self._deadline = monotonic() + limits.head_seconds
+            self._since = monotonic()
+            self._deadline = self._since + limits.head_seconds
         buffer = self._buffer
         end = buffer.find(END, self._searched)
         if end < 0:
@@ -253,8 +266,8 @@ class Connection(asyncio.Protocol):
             raise Refused(413, "the content is too large")
         if head.length is None or len(self._buffer) < head.length:
             self._phase = Phase.BODY
-            self._body_began = monotonic()
-            self._deadline = self._body_began + limits.body_seconds
+            self._since = monotonic()
+            self._deadline = self._since + limits.body_seconds
             if head.waits and not self._buffer:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self._buffer:
@@ -351,7 +364,7 @@ class Connection(asyncio.Protocol):
             lines.append(f"Content-Type: {response.content_type}\r\n")
         for name, value in response.headers.items():
             lines.append(f"{name}: {value}\r\n")
-        if response.status not in _NO_CONTENT:
+        if framing and response.status not in _NO_CONTENT:
             lines.append(framing)
         if not self._stays(head):
             lines.append("Connection: close\r\n")
@@ -406,7 +419,8 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         self._phase = Phase.IDLE
-        self._deadline = monotonic() + self._serving.limits.idle_seconds
+        self._since = monotonic()
+        self._deadline = self._since + self._serving.limits.idle_seconds
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
@@ -448,7 +462,7 @@ class Connection(asyncio.Protocol):
                 self._close()
 
     def _too_slow(self, now: float) -> bool:
-        elapsed = now - self._body_began - _RATE_GRACE
+        elapsed = now - self._since - _RATE_GRACE
         return elapsed > 0 and self._held < elapsed * self._serving.limits.body_rate
 
     def _set_write_deadline(self, now: float) -> None:

@@ -80,9 +80,11 @@ class HttpLimits:
         write_seconds: how long an answer may wait for a peer that does not read.
         linger_seconds: how long the rest of a refused request is read and thrown away, so that
             the peer gets to see the answer.
-        connections: open connections in all; each costs 10 KiB or so and a descriptor.
+        connections: open connections in all; each costs 10 KiB or so and a descriptor. When there
+            are as many, those that have waited longest for the rest of a request make room.
         per_address: connections of one IPv4 address or IPv6 /64 network.
-        per_loopback: connections from the machine itself, where a whole pool may live.
+        per_loopback: connections of one address of the machine itself, where proxies, and whole
+            pools of a developer, live: in effect only bounded by `connections`.
         backlog: connections that the kernel keeps until they are accepted.
         requests: requests in progress in all; more are told to come back.
     """
@@ -101,6 +103,6 @@ class HttpLimits:
     linger_seconds: float = 2.0
     connections: int = 1_024
     per_address: int = 64
-    per_loopback: int = 1_024
+    per_loopback: int = 65_536
     backlog: int = 256
     requests: int = 512

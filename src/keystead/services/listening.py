@@ -6,6 +6,7 @@ begin TLS with everybody, and stop accepting for a second when descriptors run o
 
 import asyncio
 import errno
+import heapq
 import socket
 import ssl
 from collections import Counter
@@ -22,6 +23,9 @@ from keystead.services.http import Application, HttpLimits
 _SWEEP_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.1
 _ACCEPTED_AT_ONCE: Final = 64  # then others get a turn
+_MADE_ROOM: Final = 16  # connections at once, since looking for them takes 200 µs
+_LOOK_SECONDS: Final = 0.05
+_PATIENCE_SECONDS: Final = 1.0  # even over bad lines, a request follows a handshake within that
 _DRAINED: Final = 4096
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
@@ -67,6 +71,7 @@ class HttpServer:
         )
         self._by_prefix: Counter[str] = Counter()
         self._open = 0
+        self._next_look = 0.0  # when it is worth while again to look for room
         self._listener: socket.socket | None = None
         self._tls: ssl.SSLContext | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -170,6 +175,8 @@ class HttpServer:
         prefix = client_prefix(client)
         per_address = self.limits.per_loopback if is_loopback(client) else self.limits.per_address
         crowded = not self._serving.behind_proxy and self._by_prefix[prefix] >= per_address
+        if self._open >= self.limits.connections:
+            self._make_room()
         if crowded or self._open >= self.limits.connections:
             self._serving.refused(503)
             _turn_away(accepted, plain=self._tls is None)
@@ -180,6 +187,24 @@ class HttpServer:
         task = asyncio.get_running_loop().create_task(self._connect(accepted, client, prefix))
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
+
+    def _make_room(self) -> None:
+        """Close connections that have waited longest for the rest of a request.
+
+        Whoever holds slow connections then only pushes out their own, as honest requests arrive
+        at once.
+        """
+        now = monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        oldest = heapq.nsmallest(
+            _MADE_ROOM, self._serving.connections, key=lambda one: one.waiting_since
+        )
+        for connection in oldest:
+            if connection.waiting_since < now - _PATIENCE_SECONDS:
+                self._next_look = now
+                connection.make_room()
 
     async def _connect(self, accepted: socket.socket, client: str, prefix: str) -> None:
         """Give an accepted connection its protocol, over TLS if asked."""

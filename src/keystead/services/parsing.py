@@ -123,7 +123,7 @@ def parse_head(block: bytes, limits: HttpLimits) -> Head:
         query,
         headers,
         _length(headers, modern=modern),
-        parser.should_keep_alive(),
+        _stays(headers, modern=modern),
         modern,
         _waits(headers, modern=modern),
     )
@@ -207,6 +207,15 @@ def _length(headers: dict[str, str], *, modern: bool) -> int | None:
     if not _LENGTH.fullmatch(length):
         raise Refused(400, "Content-Length is no number")
     return int(length)
+
+
+def _stays(headers: dict[str, str], *, modern: bool) -> bool:
+    """RFC 9112, section 9.3; llhttp forgets it when the request is complete."""
+    told = headers.get("connection")
+    if told is None:
+        return modern
+    options = {one.strip().lower() for one in told.split(",")}
+    return "close" not in options if modern else "keep-alive" in options
 
 
 def _waits(headers: dict[str, str], *, modern: bool) -> bool:
