@@ -32,6 +32,7 @@ _COMMANDS = {
     "history": ("keystead.cli.history:history", "Show what was done with the wallet."),
     "log": ("keystead.cli.log:log", "Verify key event logs."),
     "witness": ("keystead.cli.witness:witness", "Run a witness for others."),
+    "watcher": ("keystead.cli.watcher:watcher", "Follow the logs of others; prove duplicity."),
     "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
 }
 _ALIASES = {"identifier": "id"}

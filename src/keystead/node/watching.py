@@ -6,14 +6,14 @@ when. First seen stands: another version of an event is kept as evidence, and sh
 Nothing here does I/O beside the store; time is an argument.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from keystead.cesr.keys import Aid, Digest, Said, digest
-from keystead.errors import DecodeError, ErrorCode
+from keystead.errors import ErrorCode, UsageError
 from keystead.keri.escrow import Want
 from keystead.keri.routed import state_fields
 from keystead.limits import DEFAULT_LIMITS, Limits
@@ -285,16 +285,16 @@ def text_of(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def check_room(watched: int, sources: Iterable[Source]) -> None:
-    """Check that one more identifier can be followed.
+def check_room(watched: int, sources: int) -> None:
+    """Check that one more identifier can be followed, at so many sources.
 
     Raises:
-        DecodeError: there are too many, of it or of its sources (decode.limit).
+        UsageError: there are too many of them (usage.argument).
     """
     if watched >= MOST_WATCHED:
-        raise DecodeError(ErrorCode.LIMIT, f"{MOST_WATCHED} identifiers are followed")
-    if len(list(sources)) > MOST_SOURCES:
-        raise DecodeError(ErrorCode.LIMIT, f"more than {MOST_SOURCES} sources of an identifier")
+        raise UsageError(ErrorCode.ARGUMENT, f"{MOST_WATCHED} identifiers are followed already")
+    if sources > MOST_SOURCES:
+        raise UsageError(ErrorCode.ARGUMENT, f"more than {MOST_SOURCES} sources of an identifier")
 
 
 def _viewed(view: SourceView, intake: Intake, began: datetime) -> SourceView:

@@ -57,6 +57,7 @@ class Tally(msgspec.Struct):
     notices: int = 0
     looked: bool = False
     store_fails: bool = False
+    ended: bool = False
 
 
 class _Wanted(msgspec.Struct, frozen=True):
@@ -75,30 +76,35 @@ class Watcher:
         watch: what is known; to be used through `do` only.
         tally: numbers for metrics.
         news: notified when there is something new to tell.
+        polls: calls under way.
     """
 
     def __init__(
-        self, store: SqliteWatch, watch: Watch, transport: Transport, settings: WatcherSettings
+        self,
+        store: SqliteWatch,
+        watch: Watch,
+        thread: ThreadPoolExecutor,
+        transport: Transport,
+        settings: WatcherSettings,
     ) -> None:
-        """Use an open store; see `open_watcher`."""
+        """Use an open store, and the one thread that may use it; see `open_watcher`."""
         self.watch = watch
         self.tally = Tally()
         self.news = asyncio.Condition()
         self._store = store
         self._transport = transport
         self._settings = settings
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = thread
         self._schedule: Schedule[_Key] = Schedule(settings.pace, random.SystemRandom().random)
         self._sources: dict[_Key, Source] = {}
         self._failures: dict[_Key, int] = {}
         self._version: object = None
         self._woken = asyncio.Event()
-        self._polls: set[asyncio.Task[None]] = set()
+        self.polls: set[asyncio.Task[None]] = set()
         self._observer: Observer | None = None
 
-    def serve_from(self, thread: ThreadPoolExecutor, observer: Observer) -> None:
-        """Use the thread that has opened the database, and tell the observer what happens."""
-        self._thread = thread
+    def report_to(self, observer: Observer) -> None:
+        """Tell an observer what happens."""
         self._observer = observer
         tally = self.tally
         for name, told, measure in (
@@ -136,6 +142,8 @@ class Watcher:
             reasons.append("the list of what is followed was not read yet")
         if self.tally.store_fails:
             reasons.append("the store fails")
+        if self.tally.ended:
+            reasons.append("a task has ended by an error")
         return reasons
 
     async def follow(self) -> None:
@@ -151,8 +159,8 @@ class Watcher:
                 await self._survive(self._expire())
             for key in self._schedule.next_due(time.monotonic()):
                 poll = asyncio.create_task(self._poll(key))
-                self._polls.add(poll)
-                poll.add_done_callback(self._polls.discard)
+                self.polls.add(poll)
+                poll.add_done_callback(self.polls.discard)
             self._woken.clear()
             wait = self._schedule.wait(time.monotonic(), _LOOK_SECONDS)
             with suppress(TimeoutError):
@@ -269,8 +277,10 @@ def _read(store: SqliteWatch, before: object) -> _Wanted | None:
 @asynccontextmanager
 async def open_watcher(
     home: Path, aid: Aid, sign: Sign, transport: Transport, settings: WatcherSettings
-) -> AsyncIterator[tuple[Watcher, ThreadPoolExecutor]]:
+) -> AsyncIterator[tuple[Watcher, SqliteWatch]]:
     """Open the store of a watcher in a thread of its own; it is closed at the end.
+
+    The store is to be used through `Watcher.do` only.
 
     Raises:
         StoreError: as `SqliteWatch.open`.
@@ -281,7 +291,7 @@ async def open_watcher(
         store = await loop.run_in_executor(thread, SqliteWatch.open, home)
         try:
             watch = await loop.run_in_executor(thread, Watch, store, aid, sign, moment())
-            yield Watcher(store, watch, transport, settings), thread
+            yield Watcher(store, watch, thread, transport, settings), store
         finally:
             await loop.run_in_executor(thread, store.close)
     finally:

@@ -76,7 +76,7 @@ class Answers:
             return refusal(429, "too many requests", retry_after=int(wait) + 1)
         return await self._routed(request, client)
 
-    async def _routed(self, request: Request, client: str) -> Response:  # noqa: PLR0911 - one for each route
+    async def _routed(self, request: Request, client: str) -> Response:
         name, *rest = request.path.strip("/").split("/")
         match name, rest:
             case "", []:
