@@ -225,14 +225,30 @@ class Witness:
         """Return the signature of the witness over a reply."""
         return self._signer.sign_reply(payload)
 
-    def tidy(self, now: datetime) -> int:
+    def flush(self) -> None:
+        """Keep the receipts of the last batches with their events, so that readers see them.
+
+        Raises:
+            StoreError: it could not be done; nothing is lost by that.
+        """
+        if self._unsaved:
+            with self.store.transaction():
+                self._save_receipts()
+
+    def tidy(self, now: datetime, *, probe: bool = False) -> int:
         """Drop what has waited too long and save what is left to save; tell how much was dropped.
+
+        Args:
+            now: the time.
+            probe: write something in any case, to find out whether that is possible again.
 
         Raises:
             StoreError: it could not be done.
         """
         with self.store.transaction():
             self._save_receipts()
+            if probe:
+                self._generation = self.store.count()
             self.store.expire_mail(microseconds(now - MAIL_KEPT_FOR))
             return len(self._processor.expire(now))
 
@@ -417,7 +433,7 @@ class Witness:
 
     def _save_receipts(self) -> None:
         """Keep own receipts with their events; if that is lost, they are signed again alike."""
-        unsaved, self._unsaved = self._unsaved, []
+        unsaved, self._unsaved = self._unsaved, []  # the signer makes them again, if they are lost
         for accepted, signature in unsaved:
             event = accepted.event
             proofs = Proofs(witness_signatures=(self._indexed(accepted, signature),))

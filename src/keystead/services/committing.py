@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -50,16 +52,16 @@ class Committer:
     """
 
     def __init__(
-        self, opened: Callable[[], AbstractContextManager[Witness]], tidy: Callable[[Witness], int]
+        self, opened: Callable[[], AbstractContextManager[Witness]], now: Callable[[], datetime]
     ) -> None:
         """Get ready; `start` opens the witness in the thread.
 
         Args:
             opened: opens the witness, and closes it at the end.
-            tidy: what is done every ten seconds.
+            now: tells the time.
         """
         self._opened = opened
-        self._tidy = tidy
+        self._now = now
         self._work: queue.SimpleQueue[_Waiting | _Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._ready: Future[None] = Future()
@@ -124,11 +126,13 @@ class Committer:
                         jobs.append(one)
             if batch:
                 self._commit(witness, batch)
+            if jobs or not batch:
+                self._attempt(witness.flush)
             for job in jobs:
                 _end(job.ended, lambda job=job: job.work(witness))  # type: ignore[misc] # bound here
             idle = not batch
             if last or time.monotonic() - tidied > _TIDY_SECONDS or (idle and self.fault):
-                self._clean(witness)
+                self._attempt(partial(self._tidy, witness))
                 tidied = time.monotonic()
 
     def _gathered(self, *, idle: bool) -> Iterator[_Waiting | _Job | None]:
@@ -157,10 +161,14 @@ class Committer:
             else:
                 one.ended.set_result(answer)
 
-    def _clean(self, witness: Witness) -> None:
+    def _tidy(self, witness: Witness) -> None:
+        witness.tidy(self._now(), probe=self.fault is not None)
+        self.fault = None
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """Do what nobody waits for."""
         try:
-            self._tidy(witness)
-            self.fault = None
+            work()
         except KeysteadError as error:
             self._fail(error)
 
