@@ -75,6 +75,39 @@ def test_each_call_under_the_root_is_a_case(tmp_path: Path) -> None:
     assert names == [(*call, fault) for call in calls for fault in faults.FAULTS]
 
 
+# Renames a file under the root, and after the recording for some runs another one before.
+_SHIFTING = """
+import os, sys
+root, runs, shifted = sys.argv[1], sys.argv[0] + ".runs", int(sys.argv[2])
+with open(runs, "a") as file:
+    file.write(".")
+if 1 < os.path.getsize(runs) <= 1 + shifted:
+    os.rename(runs, runs)
+try:
+    os.rename(root + "/rows.db", root + "/rows.db")
+except OSError as error:
+    sys.exit(f"error: {error}")
+"""
+
+
+@needs_strace
+@pytest.mark.parametrize(("shifted", "missed"), [(2, 0), (3, 1)])
+def test_a_fault_that_hits_nothing_is_tried_again(
+    tmp_path: Path, shifted: int, missed: int
+) -> None:
+    """A fault is missed, and what came of it told, only when it hits nothing again and again."""
+    script, base = tmp_path / "script.py", tmp_path / "base"
+    script.write_text(_SHIFTING)
+    base.mkdir()
+    command = f"python3 {script} {{root}} {shifted}"
+    cases = faults.prepare("support.crash_toy:Toy", base, operations=["mark"], command=command)
+    (number,) = (at for at, one in enumerate(cases.faults) if one.fault == "EIO")
+    tally = Tally()
+    cases.run(number, tmp_path / "place", tally)
+    assert (tally.counts["missed"], tally.counts["mark: EIO, refused"]) == (missed, 1)
+    assert ["Traceback" in one for one in tally.findings] == [True] * missed
+
+
 def test_faults_that_hit_nothing_are_told() -> None:
     """When calls are not the same each time, a run without findings means nothing."""
     tally = Tally()

@@ -37,6 +37,7 @@ _LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 _WRITING = ("O_WRONLY", "O_RDWR", "O_CREAT")
 _PATH = re.compile(r"(?:\\x[0-9a-f]{2})+")
 _CODES = range(6)  # of the commands
+_TRIES = 3  # of a fault that hits nothing
 _MISSES = 0.05  # share of injections that may hit nothing, before the result means nothing
 
 
@@ -80,35 +81,53 @@ class Faults:
     faults: tuple[Fault, ...]
 
     def run(self, number: int, place: Path, tally: Tally) -> None:
-        """Let one call of an operation go wrong, and check."""
+        """Let one call of an operation go wrong, and check.
+
+        A fault that hit nothing is tried again: how many calls come before may depend on what else
+        the machine does. What is wrong with the store counts each time, what the process told
+        only the last time, for the fault may have hit the interpreter.
+        """
         fault = self.faults[number]
+        findings: list[str] = []
+        for _ in range(_TRIES):
+            struck, ending, told, left = self._try(fault, place)
+            findings += left
+            if struck:
+                break
+        else:
+            tally.counts["missed"] += 1
+        tally.counts[f"{fault.operation}: {fault.fault}, {ending}"] += 1
+        chosen = "".join(f" --operation {one}" for one in self.prepared)
+        again = f"faults --workload {self.name}{chosen} --only {number}"
+        tally.findings += [
+            f"{fault}: {one} (python -m keystead.testing.crash {again})" for one in told + findings
+        ]
+
+    def _try(self, fault: Fault, place: Path) -> tuple[bool, str, list[str], list[str]]:
+        """Run an operation with a fault.
+
+        Returns:
+            Whether the fault hit the store, how the process ended, what a user must not see, and
+            what is wrong with what is left.
+        """
         source, acknowledged = self.prepared[fault.operation]
         root, log = place / "root", place / "log"
         renew(root, source)
         strace = [find_strace(), "-f", "-y", "-xx", "-s", "8", "-o", str(log)]
         what = f"inject={fault.call}:{FAULTS[fault.fault]}:when={fault.when}"
         command = _command(self.command, fault.operation, root)
-        code, told, findings = _run(
+        code, output, told = _run(
             [*strace, "-e", f"trace={fault.call}", "-e", what, *command],
             killing=fault.fault == "KILL",
         )
-        if not _struck(log, root):
-            tally.counts["missed"] += 1
         now = [
             bytes.fromhex(line.removeprefix(ACKNOWLEDGED))
-            for line in told.splitlines()
+            for line in output.splitlines()
             if line.startswith(ACKNOWLEDGED)
         ]
         ending = {0: "done", -signal.SIGKILL: "killed"}.get(code, "refused")
-        tally.counts[f"{fault.operation}: {fault.fault}, {ending}"] += 1
-        findings += examine(
-            load(self.name), root, [*acknowledged, *now], in_flight=ending != "done"
-        )
-        chosen = "".join(f" --operation {one}" for one in self.prepared)
-        again = f"faults --workload {self.name}{chosen} --only {number}"
-        tally.findings += [
-            f"{fault}: {one} (python -m keystead.testing.crash {again})" for one in findings
-        ]
+        left = examine(load(self.name), root, [*acknowledged, *now], in_flight=ending != "done")
+        return _struck(log, root), ending, told, left
 
 
 def _run(command: Sequence[str], *, killing: bool) -> tuple[int, str, list[str]]:

@@ -169,9 +169,13 @@ def examine(
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for processes under trace: nothing that adds calls of its own."""
+    """Return the environment for processes under trace: nothing that adds calls of its own.
+
+    With the current folder among those of modules, the interpreter would list it again whenever a
+    file in it comes or goes.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
-    return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
 
 
 @contextmanager
