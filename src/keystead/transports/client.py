@@ -24,7 +24,7 @@ from keystead.transports.deadline import Deadline
 from keystead.transports.guard import DEFAULT_POLICY, FetchPolicy, Target, read_url, vet
 from keystead.transports.idle import IdleConnections
 from keystead.transports.messages import check_call, read_answer, redirection, write_request
-from keystead.transports.pacing import Pacing
+from keystead.transports.pacing import Pacing, TooOftenError
 from keystead.transports.resolving import Resolve, resolve_within, system_resolve
 
 
@@ -136,15 +136,24 @@ class HttpTransport:
             self._pacing.turn((target.host, target.port), deadline),
             _by_codes(target.host),
         ):
-            kept = self._idle.take(target.origin)
-            if kept is not None:
+            if (kept := self._kept(target)) is not None:
                 try:
-                    self._pacing.count(kept.address, target.port)
                     return self._exchange(kept, target, call, deadline)
                 except (ConnectionError, ssl.SSLError):
                     if kept.heard:
                         raise
             return self._exchange(self._connect(target, deadline), target, call, deadline)
+
+    def _kept(self, target: Target) -> Connection | None:
+        """Return a connection that is still open; a call on it counts as one on a new one."""
+        kept = self._idle.take(target.origin)
+        if kept is not None:
+            try:
+                self._pacing.count(kept.address, target.port)
+            except TooOftenError:
+                self._idle.keep(target.origin, kept)
+                raise
+        return kept
 
     def _connect(self, target: Target, deadline: Deadline) -> Connection:
         """Connect to the first address that takes the connection, after all were vetted."""
@@ -183,9 +192,10 @@ class HttpTransport:
         keep = False
         try:
             connection.send(write_request(target, call), deadline)
-            response = connection.receive(call.method, self._policy.head, deadline)
+            head = self._policy.head
             # The framing of chunks may cost as much again, and some even if there is little.
-            connection.allow(2 * self._policy.answer + self._policy.head)
+            body = 2 * self._policy.answer + head
+            response = connection.receive(call.method, head, body, deadline)
             answer = read_answer(response, call, self._policy.answer)
             keep = not response.will_close
         finally:

@@ -100,12 +100,13 @@ class Connection:
             except (BrokenPipeError, ConnectionResetError):
                 return  # whether there is an answer is found when it is read
 
-    def receive(self, method: str, head: int, deadline: Deadline) -> HTTPResponse:
+    def receive(self, method: str, head: int, body: int, deadline: Deadline) -> HTTPResponse:
         """Read status and headers of an answer.
 
         Args:
             method: of the request.
             head: how many bytes these may have.
+            body: how many more may be read from the response.
             deadline: by when all of the answer must be here, the body too.
 
         Raises:
@@ -116,12 +117,8 @@ class Connection:
         self._incoming = _Incoming(self._sock, deadline, head)
         response = HTTPResponse(cast("socket.socket", _Source(self._incoming)), method=method)
         response.begin()
+        self._incoming.allowed += body
         return response
-
-    def allow(self, more: int) -> None:
-        """Let the peer send so many bytes more."""
-        if self._incoming is not None:
-            self._incoming.allowed += more
 
     @property
     def heard(self) -> bool:
