@@ -62,7 +62,8 @@ def found_lines(found: Found, contact: Contact | None) -> Iterator[str]:
         yield "  a key that cannot rotate; no log is needed"
     else:
         yield from _head_lines(found.head)
-        yield f"  {_confirmed(found)}"
+        if found.witnesses:
+            yield f"  confirmed by {len(found.confirmed)} of {len(found.witnesses)} witnesses"
     for one in found.told:
         who = f"witness {one.witness}" if one.witness is not None else "service"
         why = f": {one.problem}" if one.problem else ""
@@ -105,9 +106,10 @@ def contact_lines(known: Known, now: datetime) -> Iterator[str]:
     seconds = int((now - datetime.fromisoformat(contact.found_at)).total_seconds())
     source = printable(contact.url) or "a file"
     yield f"  last found {contact.found_at}, {age(seconds)} ago, by {source}"
-    yield f"  {contact.confirmed} of {len(known.state.establishment.witnesses)} witnesses confirmed"
+    if witnesses := known.state.establishment.witnesses:
+        yield f"  confirmed then by {contact.confirmed} of {len(witnesses)} witnesses"
     state = challenge_state(contact, known.state, now)
-    yield f"  challenge: {_CHALLENGES[state].format(contact.challenge and contact.challenge)}"
+    yield f"  challenge: {_CHALLENGES[state]}"
     if state == "answered" and contact.challenge is not None:
         yield f"  answered at {contact.challenge.answered_at}"
     for role, eid in contact.endpoints:
@@ -185,10 +187,6 @@ _CHALLENGES = {
     "answered": "answered with the keys that are in force",
     "stale": "the keys changed since; ask again",
 }
-
-
-def _confirmed(found: Found) -> str:
-    return f"confirmed by {len(found.confirmed)} of {len(found.witnesses)} witnesses"
 
 
 def _head_value(head: "AcceptedEvent | None") -> dict[str, Any]:
