@@ -34,8 +34,10 @@ from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports import Append, Decision, EventStore, Extend, KelReader, Outcome
 from keystead.stores.database import Database
 from keystead.stores.memory import MemoryStore
+from keystead.stores.postgres import PostgresStore
 from keystead.stores.sqlite import SqliteStore
 from keystead.testing.authoring import Author, KeyPair, Signed, witness
+from support.postgres import fresh_database
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SEEN_AT = "2026-01-02T03:04:05.000000+00:00"
@@ -52,8 +54,16 @@ def _in_database(limits: Limits) -> Iterator[EventStore]:
             database.close()
 
 
+@contextmanager
+def _in_postgres(limits: Limits) -> Iterator[EventStore]:
+    """Make a store in a database of a real server."""
+    with fresh_database() as database:
+        yield PostgresStore(database, limits)
+
+
 _STORES: dict[str, Callable[[Limits], AbstractContextManager[EventStore]]] = {
     "memory": lambda limits: nullcontext(MemoryStore(limits)),
+    "postgres": _in_postgres,
     "sqlite": _in_database,
 }
 
