@@ -9,6 +9,7 @@ import click
 
 from keystead.cli import report
 from keystead.cli.files import check_place, write_file
+from keystead.cli.log_compare import compare
 from keystead.cli.output import ExitCode, as_json, say, say_error
 from keystead.cli.source import read_chunks
 from keystead.errors import HINTS, DecodeError, ErrorCode, UsageError
@@ -29,10 +30,14 @@ _LIMITS = replace(
     epilog="""\b
 Examples:
   keystead log verify alice.cesr
-  keystead log verify --json alice.cesr"""
+  keystead log verify --json alice.cesr
+  keystead log compare proof.cesr                explain a proof of duplicity"""
 )
 def log() -> None:
     """Verify logs of signed key events."""
+
+
+log.add_command(compare)
 
 
 @log.command(
