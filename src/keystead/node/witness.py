@@ -332,7 +332,9 @@ class Witness:
     def _is_known(self, aid: str) -> bool:
         if not is_aid(aid):
             return False
-        return aid == self.aid or self.store.events.key_state(Aid(aid)) is not None
+        if aid == self.aid or self.store.events.key_state(Aid(aid)) is not None:
+            return True
+        return self.store.is_neighbour(Aid(aid))
 
     def _let_in(self, aid: Aid, one: Submission) -> bool:
         """Let a stranger in, if an invitation or the quota allows it."""

@@ -104,6 +104,9 @@ class WitnessStore(Protocol):
     def witnessed(self, aid: Aid, said: Said) -> bool:
         """Tell whether a receipt was due for an event."""
 
+    def is_neighbour(self, aid: Aid) -> bool:
+        """Tell whether somebody is or was a witness of a log that is witnessed here."""
+
     def latest_witnessed(self) -> Iterator[tuple[Aid, Said]]:
         """Give for each log the last event for which a receipt was due."""
 

@@ -110,11 +110,20 @@ class DatabaseWitness:
                 "INSERT INTO witnessed VALUES (?, ?, ?, ?, ?, 1)",
                 (event.aid, number, event.sn, event.said, int(fixed)),
             )
+            if event.message_type != _INTERACTION:
+                connection.executemany(
+                    "INSERT INTO neighbour VALUES (?) ON CONFLICT DO NOTHING",
+                    [(one,) for one in accepted.state.establishment.witnesses],
+                )
 
     def witnessed(self, aid: Aid, said: Said) -> bool:
         """Tell whether a receipt was due for an event."""
         query = "SELECT 1 FROM witnessed WHERE aid = ? AND said = ?"
         return bool(self.database.rows(query, aid, said))
+
+    def is_neighbour(self, aid: Aid) -> bool:
+        """Tell whether somebody is or was a witness of a log that is witnessed here."""
+        return bool(self.database.rows("SELECT 1 FROM neighbour WHERE aid = ?", aid))
 
     def latest_witnessed(self) -> Iterator[tuple[Aid, Said]]:
         """Give for each log the last event for which a receipt was due."""

@@ -24,6 +24,12 @@ WHEN new.stands > old.stands OR old.fixed = 1
   OR new.sn != old.sn OR new.said != old.said OR new.fixed != old.fixed
 BEGIN SELECT raise(ABORT, 'what was witnessed never changes'); END;
 
+-- Derived: who else is or was a witness of a log that is witnessed here. Where they are is kept, so
+-- that whoever asks here for a log finds its other witnesses too.
+CREATE TABLE neighbour (
+    aid TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 -- Evidence: whose events a witness takes.
 CREATE TABLE admission (
     aid TEXT PRIMARY KEY,
