@@ -1,12 +1,13 @@
-"""The store in a database against the one in memory: any messages, in any order, and restarts."""
+"""The stores in databases against the one in memory: any messages, any order, and restarts."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +16,11 @@ from keystead.node.ingest import EventProcessor, Result
 from keystead.stores import fsck, replaying
 from keystead.stores.database import Database
 from keystead.stores.memory import MemoryStore
-from keystead.stores.sqlite import SqliteStore
+from keystead.stores.postgres import PostgresDatabase
+from keystead.stores.table_store import TableStore
+from keystead.stores.tables import TableDatabase
 from support.histories import contents, feed, messages
+from support.postgres import fresh_url
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 COUNT = len(messages())
@@ -45,23 +49,25 @@ class _Undone(Exception):  # noqa: N818 - what the test itself raises, no error
 class Pair:
     """Both stores, which get the same."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(
+        self, database: TableDatabase, reopen: Callable[[], TableDatabase], limits: Limits
+    ) -> None:
         """Start empty."""
-        self.path = path
         self.limits = limits
         self.memory = MemoryStore(limits)
-        self.database = Database.create(path)
+        self.database = database
         self.now = START
+        self._reopen = reopen
 
     @property
-    def stores(self) -> tuple[MemoryStore, SqliteStore]:
+    def stores(self) -> tuple[MemoryStore, TableStore]:
         """The two."""
-        return self.memory, SqliteStore(self.database, self.limits)
+        return self.memory, TableStore(self.database, self.limits)
 
     def restart(self) -> None:
         """Close the database and open it again."""
         self.database.close()
-        self.database = Database.open(self.path)
+        self.database = self._reopen()
 
     def take(self, step: int | str) -> None:
         """Do one step with both, and compare what became of it."""
@@ -76,7 +82,7 @@ class Pair:
             first, second = (self._results(store, step) for store in self.stores)
             assert first == second
 
-    def _results(self, store: MemoryStore | SqliteStore, step: int | str) -> list[object]:
+    def _results(self, store: MemoryStore | TableStore, step: int | str) -> list[object]:
         if isinstance(step, int):
             found = feed(store, [messages()[step]], now=self.now, limits=self.limits)
         else:
@@ -99,10 +105,22 @@ def _told(result: Result) -> object:
 
 
 @contextmanager
-def pair_of_stores(limits: Limits) -> Iterator[Pair]:
-    """Make both stores."""
+def with_sqlite(limits: Limits) -> Iterator[Pair]:
+    """Make a store in memory and one in a file."""
     with TemporaryDirectory() as folder:
-        pair = Pair(Path(folder) / "store.db", limits)
+        path = Path(folder) / "store.db"
+        pair = Pair(Database.create(path), lambda: Database.open(path), limits)
+        try:
+            yield pair
+        finally:
+            pair.database.close()
+
+
+@contextmanager
+def with_postgres(limits: Limits) -> Iterator[Pair]:
+    """Make a store in memory and one on a server."""
+    with fresh_url() as url:
+        pair = Pair(PostgresDatabase.open(url), lambda: PostgresDatabase.open(url), limits)
         try:
             yield pair
         finally:
@@ -113,23 +131,38 @@ def pair_of_stores(limits: Limits) -> Iterator[Pair]:
 @given(st.one_of(in_order, steps), st.sampled_from(LIMITS))
 def test_both_stores_hold_the_same(taken: list[int | str], limits: Limits) -> None:
     """Results and contents are equal after any history, and the database is consistent."""
-    with pair_of_stores(limits) as pair:
-        for step in taken:
-            # Which of equally large logs makes room is not derived from the evidence.
-            if step != REBUILD or limits == LIMITS[0]:
-                pair.take(step)
-        memory, kept = pair.stores
-        assert contents(kept) == contents(memory)
-        for record in memory.records():
-            assert kept.record(record.key) == record
-            signer = record.statement.authority
-            assert kept.kept(signer) == memory.kept(signer)
-        assert fsck.check(pair.database) == []
+    with with_sqlite(limits) as pair:
+        _compare(pair, taken)
 
 
-def test_everything_is_there_after_a_restart() -> None:
-    """What was stored is read from the file: nothing is left out, nothing is changed."""
-    with pair_of_stores(LIMITS[0]) as pair:
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.one_of(in_order, steps), st.sampled_from(LIMITS))
+def test_a_server_holds_the_same(taken: list[int | str], limits: Limits) -> None:
+    """As above, with a server."""
+    with with_postgres(limits) as pair:
+        _compare(pair, taken)
+
+
+def _compare(pair: Pair, taken: list[int | str]) -> None:
+    for step in taken:
+        # Which of equally large logs makes room is not derived from the evidence.
+        if step != REBUILD or pair.limits == LIMITS[0]:
+            pair.take(step)
+    memory, kept = pair.stores
+    assert contents(kept) == contents(memory)
+    for record in memory.records():
+        assert kept.record(record.key) == record
+        signer = record.statement.authority
+        assert kept.kept(signer) == memory.kept(signer)
+    assert fsck.check(pair.database) == []
+
+
+@pytest.mark.parametrize("make_pair", [with_sqlite, with_postgres])
+def test_everything_is_there_after_a_restart(
+    make_pair: Callable[[Limits], AbstractContextManager[Pair]],
+) -> None:
+    """What was stored is read from the database: nothing is left out, nothing is changed."""
+    with make_pair(LIMITS[0]) as pair:
         for step in range(COUNT):
             pair.take(step)
         pair.restart()
