@@ -225,9 +225,9 @@ def _by_codes(host: str) -> Iterator[None]:
             ErrorCode.TIMEOUT, f"{host} did not answer in time", host=host
         ) from error
     except ssl.SSLError as error:
-        why = getattr(error, "verify_message", "") or error.reason or "the handshake failed"
+        why = getattr(error, "verify_message", "") or getattr(error, "reason", "")
         raise TransportError(
-            ErrorCode.UNREACHABLE, f"no TLS connection to {host}: {why}", host=host
+            ErrorCode.UNREACHABLE, f"no TLS connection to {host}: {why or 'it broke'}", host=host
         ) from error
     except OSError as error:
         raise TransportError(

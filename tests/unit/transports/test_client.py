@@ -140,18 +140,19 @@ def test_a_call_is_sent_again_when_the_kept_connection_ends_without_an_answer() 
 
 def test_a_server_that_speaks_unasked_loses_the_connection() -> None:
     """Bytes that come between two calls are never taken for the second answer."""
-    said = threading.Event()
+    heard, said = threading.Event(), threading.Event()
 
     def speak(sock: socket.socket) -> None:
-        said.wait(5)
+        heard.wait(30)
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        said.set()
         silent(sock)
 
     with Listener(_once_then(speak)) as server:
         transport = HttpTransport(LOCAL)
         assert transport.call(Call("GET", _url(server))).body == b"hi"
-        said.set()
-        time.sleep(0.1)
+        heard.set()
+        assert said.wait(30)
         assert transport.call(Call("GET", _url(server))).body == b"hi"
         assert server.connections == 2
         transport.close()
@@ -247,7 +248,7 @@ def test_a_connection_that_breaks_in_an_answer_is_not_replaced() -> None:
     def reset(sock: socket.socket) -> None:
         read_request(sock)
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
-        time.sleep(0.1)
+        time.sleep(0.5)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with Listener(_once_then(reset)) as server:
