@@ -31,7 +31,7 @@ from keystead.stores import files
 from keystead.stores.witness import FILE, DatabaseWitness
 from keystead.suites import Suite
 
-KEY: Final = "service.key"
+KEY: Final = "witness.key"
 _LOCK: Final = "lock"
 
 
@@ -61,7 +61,7 @@ class WitnessHome(msgspec.Struct, frozen=True):
         files.make_folder(self.folder)
         if (self.folder / FILE).exists() and not (self.folder / KEY).exists():
             what = f"{self.folder} has a database and no key: it is not made anew"
-            raise StoreError(ErrorCode.STORE_MISSING, what, hint="put the file service.key back")
+            raise StoreError(ErrorCode.STORE_MISSING, what, hint="put the file witness.key back")
         # The key comes last: with it the witness is complete.
         partial_key = self.folder / f"{KEY}.new"
         if (self.folder / KEY).exists():
