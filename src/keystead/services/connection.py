@@ -10,22 +10,16 @@ import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from http import HTTPStatus
 from time import monotonic
 from typing import Final
-
-import msgspec
 
 from keystead.errors import KeysteadError
 from keystead.services.addresses import forwarded_client
 from keystead.services.http import Application, HttpLimits, Request, Response
 from keystead.services.parsing import END, ChunkedBody, Head, check_partial, parse_head
 from keystead.services.refusals import Refused, error_response, refusal
+from keystead.services.writing import LAST_CHUNK, chunk, start, whole
 
-_STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
-}
-_NO_CONTENT: Final = frozenset({204, 304})
 _RATE_GRACE: Final = 2.0  # seconds before the pace of a body is judged
 _DISCARDED: Final = 4 * 1024 * 1024  # bytes of a refused request that are read for politeness
 
@@ -71,6 +65,39 @@ class Serving:
     buffered: int = 0
     date: str = ""
     stopping: bool = False
+
+    def body_limit(self, head: Head) -> int:
+        """Return how much content a request may have."""
+        if self.route_limit is None:
+            return self.limits.body
+        return self.route_limit(head.method, head.path)
+
+    def request(self, head: Head, content: bytes, peer: str) -> Request:
+        """Return a request as the application sees it."""
+        client = peer
+        if self.behind_proxy:
+            client = forwarded_client(head.headers.get("x-forwarded-for", ""), peer)
+        return Request(head.method, head.path, head.query, head.headers, content, client)
+
+    async def ask(self, request: Request) -> Response:
+        """Return the answer of the application, whatever it does."""
+        try:
+            return await self.application(request)
+        except KeysteadError as error:
+            return error_response(error)
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the server
+            self.failed(error)
+            return refusal(500, "something failed here")
+
+    async def close_stream(self, stream: AsyncIterator[bytes] | None) -> None:
+        """Let a generator run its own ends; other iterators have none."""
+        close = getattr(stream, "aclose", None)
+        if close is None:
+            return
+        try:
+            await close()
+        except Exception as error:  # noqa: BLE001 - as above
+            self.failed(error)
 
 
 class Connection(asyncio.Protocol):
@@ -196,9 +223,9 @@ class Connection(asyncio.Protocol):
                 pass
 
     @property
-    def waiting_since(self) -> float:
-        """When it began to wait for a request, or for the rest of one; infinite if it does not."""
-        return self._since if self._phase in _READING else math.inf
+    def evictable_at(self) -> float:
+        """When it may be closed to make room; infinite while a request is in progress."""
+        return self._since + _PATIENCE.get(self._phase, math.inf)
 
     def make_room(self) -> None:
         """End at once, and count as closed from now on."""
@@ -215,28 +242,17 @@ class Connection(asyncio.Protocol):
     # Reading
 
     def _advance(self) -> None:
-        """Parse what is there, until a request is in progress or more is needed."""
+        """Parse what is there: one request at most, so that others get their turn."""
+        if self._phase not in _READING or not (self._buffer or self._head):
+            return
         try:
-            while self._phase in _READING and self._step():
-                pass
+            head = self._head = self._head or self._read_head()
+            content = None if head is None else self._read_body(head)
         except Refused as refused:
             self._refuse(refused)
-
-    def _step(self) -> bool:
-        """Take the next part of a request; return whether to go on."""
-        if self._head is None:
-            if not self._buffer:
-                return False
-            self._head = self._read_head()
-            if self._head is None:
-                return False
-        if self._serving.buffered > self._serving.limits.buffered:
-            raise Refused(503, "too much content is waiting")
-        content = self._read_body(self._head)
-        if content is None:
-            return False
-        self._begin(self._head, content)
-        return True
+            return
+        if head is not None and content is not None:
+            self._begin(head, content)
 
     def _read_head(self) -> Head | None:
         limits = self._serving.limits
@@ -258,8 +274,7 @@ class Connection(asyncio.Protocol):
         return head
 
     def _begin_body(self, head: Head) -> None:
-        limits, route_limit = self._serving.limits, self._serving.route_limit
-        limit = limits.body if route_limit is None else route_limit(head.method, head.path)
+        limits, limit = self._serving.limits, self._serving.body_limit(head)
         if head.length is None:
             self._chunks = ChunkedBody(limit, limits.chunks)
         elif head.length > limit:
@@ -274,6 +289,8 @@ class Connection(asyncio.Protocol):
             self._hold(len(self._buffer))
 
     def _read_body(self, head: Head) -> bytes | None:
+        if self._serving.buffered > self._serving.limits.buffered:
+            raise Refused(503, "too much content is waiting")
         if self._chunks is not None:
             if not self._chunks.take(self._buffer):
                 return None
@@ -300,24 +317,23 @@ class Connection(asyncio.Protocol):
         """Hand a request to the application."""
         serving = self._serving
         self._head = self._chunks = None
+        loop = asyncio.get_running_loop()
         if serving.requests >= serving.limits.requests:
             serving.refused(503)
             self._write(refusal(503, "too many requests are in progress"), head)
             self._next(head)
+            loop.call_soon(self._advance)
             return
-        client = self._client
-        if serving.behind_proxy:
-            client = forwarded_client(head.headers.get("x-forwarded-for", ""), client)
-        request = Request(head.method, head.path, head.query, head.headers, content, client)
         self._phase = Phase.WORKING
         self._deadline = math.inf
         serving.requests += 1
-        self._task = asyncio.get_running_loop().create_task(self._answer(request, head))
+        request = serving.request(head, content, self._client)
+        self._task = loop.create_task(self._answer(request, head))
 
     async def _answer(self, request: Request, head: Head) -> None:
         """Have one request answered, whatever the application does."""
         try:
-            response = await self._ask(request)
+            response = await self._serving.ask(request)
         except asyncio.CancelledError:
             self._transport.abort()
             raise
@@ -325,77 +341,50 @@ class Connection(asyncio.Protocol):
             self._serving.requests -= 1
             self._release()
         if self._phase is Phase.CLOSED:
-            await _close_stream(response.stream)
+            await self._serving.close_stream(response.stream)
         elif response.stream is None:
             self._write(response, head)
         else:
             await self._stream(response, response.stream, head)
+        await self._drained()  # who asks and does not read gets no further answers
         self._task = None
         if self._phase is not Phase.CLOSED:
             self._next(head)
             self._advance()
 
-    async def _ask(self, request: Request) -> Response:
-        try:
-            return await self._serving.application(request)
-        except KeysteadError as error:
-            return error_response(error)
-        except Exception as error:  # noqa: BLE001 - one bad request must not end the server
-            self._serving.failed(error)
-            return refusal(500, "something failed here")
-
     def _write(self, response: Response, head: Head) -> None:
         """Write a whole response; one that cannot be written is a failure of the application."""
-        body = response.body
+        date, stays = self._serving.date, self._stays(head)
         try:
-            start = self._head_of(response, head, f"Content-Length: {len(body)}\r\n")
-        except Exception as error:  # noqa: BLE001 - as in _ask
+            written = whole(response, head, date, stays=stays)
+        except Exception as error:  # noqa: BLE001 - as in ask
             self._serving.failed(error)
-            failure = refusal(500, "something failed here")
-            body = failure.body
-            start = self._head_of(failure, head, f"Content-Length: {len(body)}\r\n")
-        if head.method == "HEAD" or response.status in _NO_CONTENT:
-            body = b""
-        self._transport.write(start + body)
-
-    def _head_of(self, response: Response, head: Head, framing: str) -> bytes:
-        lines = [_STATUS_LINES[response.status], self._serving.date]
-        if response.content_type:
-            lines.append(f"Content-Type: {response.content_type}\r\n")
-        for name, value in response.headers.items():
-            lines.append(f"{name}: {value}\r\n")
-        if framing and response.status not in _NO_CONTENT:
-            lines.append(framing)
-        if not self._stays(head):
-            lines.append("Connection: close\r\n")
-        elif not head.chunkable:
-            lines.append("Connection: keep-alive\r\n")
-        text = "".join(lines)
-        if text.count("\n") != len(lines) or text.count("\r") != len(lines):
-            raise ValueError("a header of the response has an end of line in it")
-        return (text + "\r\n").encode("latin-1")
+            written = whole(refusal(500, "something failed here"), head, date, stays=stays)
+        self._transport.write(written)
 
     async def _stream(self, response: Response, stream: AsyncIterator[bytes], head: Head) -> None:
         """Write a response while it is made; only one that ended well gets its last chunk."""
         self._phase = Phase.STREAMING
         chunked = head.chunkable
-        if not chunked:
-            head = msgspec.structs.replace(head, keep_alive=False)
         framing = "Transfer-Encoding: chunked\r\n" if chunked else ""
         try:
-            self._transport.write(self._head_of(response, head, framing))
+            self._transport.write(
+                start(
+                    response, self._serving.date, framing, stays=self._stays(head), old=not chunked
+                )
+            )
             if head.method != "HEAD":
                 await self._pump(stream, chunked=chunked)
         except asyncio.CancelledError:
             if not self._serving.stopping:
                 self._transport.abort()
-        except Exception as error:  # noqa: BLE001 - as in _ask
+        except Exception as error:  # noqa: BLE001 - as in ask
             self._serving.failed(error)
             self._transport.abort()
         finally:
-            await _close_stream(stream)
+            await self._serving.close_stream(stream)
         if chunked and head.method != "HEAD" and not self._transport.is_closing():
-            self._transport.write(b"0\r\n\r\n")
+            self._transport.write(LAST_CHUNK)
 
     async def _pump(self, stream: AsyncIterator[bytes], *, chunked: bool) -> None:
         async for piece in stream:
@@ -403,19 +392,24 @@ class Connection(asyncio.Protocol):
                 return
             if not piece:
                 continue
-            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            if self._write_deadline is not math.inf:
-                self._writable = asyncio.get_running_loop().create_future()
-                await self._writable
+            self._transport.write(chunk(piece) if chunked else piece)
+            await self._drained()
+
+    async def _drained(self) -> None:
+        """Wait until the peer has taken most of what was written, or the connection is gone."""
+        if self._write_deadline is not math.inf:
+            self._writable = asyncio.get_running_loop().create_future()
+            await self._writable
 
     def _stays(self, head: Head) -> bool:
         """Tell whether another request may follow."""
-        return head.keep_alive and not self._ended and not self._serving.stopping
+        ends = self._phase is Phase.STREAMING and not head.chunkable  # it ends with the content
+        return head.keep_alive and not (ends or self._ended or self._serving.stopping)
 
     def _next(self, head: Head) -> None:
         """Wait for the next request, or close."""
         self._release()
-        if not self._stays(head) or (self._phase is Phase.STREAMING and not head.chunkable):
+        if not self._stays(head) or self._write_deadline is not math.inf:
             self._close()
             return
         self._phase = Phase.IDLE
@@ -475,11 +469,8 @@ class Connection(asyncio.Protocol):
 
 
 _READING: Final = (Phase.IDLE, Phase.HEAD, Phase.BODY)
+# Seconds that a connection is left alone when others need room. The first bytes of a request come
+# with the end of a handshake, however long the line; content needs a few round trips; and who asked
+# something before is more likely to be honest.
+_PATIENCE: Final = {Phase.HEAD: 0.1, Phase.BODY: 2.0, Phase.IDLE: 5.0}
 _UNREADABLE: Final = Head("", "", "", {}, 0, keep_alive=False, chunkable=True, waits=False)
-
-
-async def _close_stream(stream: AsyncIterator[bytes] | None) -> None:
-    """Let a generator run its own ends; other iterators have none."""
-    close = getattr(stream, "aclose", None)
-    if close is not None:
-        await close()

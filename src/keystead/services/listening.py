@@ -25,7 +25,6 @@ _PAUSE_SECONDS: Final = 0.1
 _ACCEPTED_AT_ONCE: Final = 64  # then others get a turn
 _MADE_ROOM: Final = 16  # connections at once, since looking for them takes 200 µs
 _LOOK_SECONDS: Final = 0.05
-_PATIENCE_SECONDS: Final = 1.0  # even over bad lines, a request follows a handshake within that
 _DRAINED: Final = 4096
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
@@ -199,10 +198,10 @@ class HttpServer:
             return
         self._next_look = now + _LOOK_SECONDS
         oldest = heapq.nsmallest(
-            _MADE_ROOM, self._serving.connections, key=lambda one: one.waiting_since
+            _MADE_ROOM, self._serving.connections, key=lambda one: one.evictable_at
         )
         for connection in oldest:
-            if connection.waiting_since < now - _PATIENCE_SECONDS:
+            if connection.evictable_at <= now:
                 self._next_look = now
                 connection.make_room()
 
