@@ -59,6 +59,8 @@ def test_a_new_wallet(mine: Machine) -> None:
         "outbox": 0,
         "pending": [],
         "unreconciled": [],
+        "witnessing": 0,
+        "unwitnessed": [],
         "current": True,
         "notices": [],
         "next": "keystead id create NAME",

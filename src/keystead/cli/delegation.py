@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from keystead.cli.asking import confirm, reason_option
+from keystead.cli.collecting import Collecting, collect_for, collecting_options
 from keystead.cli.files import check_place, refuse_existing, write_file
 from keystead.cli.id_options import json_option
 from keystead.cli.output import as_json, printable
@@ -98,6 +99,7 @@ What was approved before is not approved again: the answer is written once more.
 @_force_option
 @reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@collecting_options
 @json_option
 @wallet_options
 def approve(  # noqa: PLR0913 - one parameter for each option
@@ -109,6 +111,7 @@ def approve(  # noqa: PLR0913 - one parameter for each option
     force: bool,
     reason: str,
     yes: bool,
+    collecting: Collecting,
     json_output: bool,
 ) -> None:
     """Approve the keys that a delegate asks for, in the log of one's own identifier.
@@ -130,6 +133,8 @@ def approve(  # noqa: PLR0913 - one parameter for each option
                 refuse_existing(output)  # of a new approval the answer is new too
             confirm("Approve it?", yes=yes)
         approved = owner.approve(wallet, name, pieces, reason=reason)
+        # Without the receipts of the delegator's witnesses the answer proves nothing to others.
+        code = collect_for(wallet, name, collecting)
         data = b"".join(owner.answer(wallet, name, approved))
     _write(output, data, force=force)
     if json_output:
@@ -141,6 +146,7 @@ def approve(  # noqa: PLR0913 - one parameter for each option
     elif output is not None:
         click.echo(f"wrote the answer to {printable(output)}")
         click.echo("next: send it to the delegate, who runs: keystead delegation complete")
+    click.get_current_context().exit(code)
 
 
 @delegation.command(
@@ -150,9 +156,12 @@ Examples:
 )
 @click.argument("name")
 @click.argument("file", metavar="ANSWER|-")
+@collecting_options
 @json_option
 @wallet_options
-def complete(place: WalletPlace, name: str, file: str, *, json_output: bool) -> None:
+def complete(
+    place: WalletPlace, name: str, file: str, *, collecting: Collecting, json_output: bool
+) -> None:
     """Take the answer of the delegator in, which puts the event in force."""
     from keystead.owner import delegation as owner  # noqa: PLC0415 - for --help
     from keystead.owner.intake import bounded  # noqa: PLC0415 - as above
@@ -161,12 +170,14 @@ def complete(place: WalletPlace, name: str, file: str, *, json_output: bool) -> 
     with open_wallet(place) as wallet:
         accepted = owner.complete(wallet, name, pieces)
         record = wallet.identifier(name)
+        code = collect_for(wallet, record.aid, collecting)
     if json_output:
         click.echo(as_json({"name": record.name, **_event_value(accepted.event)}))
     else:
         what = _WHAT[accepted.event.message_type]
         click.echo(f"{printable(record.name)} stands at event {accepted.event.sn:x}, {what}")
         click.echo(record.aid)
+    click.get_current_context().exit(code)
 
 
 def _event_value(event: "AnyKeyEvent") -> dict[str, Any]:

@@ -1,7 +1,14 @@
 """`keystead id`: identifiers, from their making to their end."""
 
 import click
+import msgspec
 
+from keystead.cli.collecting import (
+    Collecting,
+    collect_for,
+    collecting_options,
+    find_witnesses,
+)
 from keystead.cli.id_events import abandon, anchor, rotate
 from keystead.cli.id_logs import export, reconcile
 from keystead.cli.id_options import (
@@ -11,6 +18,7 @@ from keystead.cli.id_options import (
     read_aid,
     read_digest,
     read_threshold,
+    witness_threshold_option,
 )
 from keystead.cli.output import as_json, printable
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
@@ -41,12 +49,17 @@ Examples:
   keystead id create firm --keys 3 --threshold 1/2,1/2,1/2
   keystead id create site --algorithm p256 --establishment-only
   keystead id create pocket --non-transferable   one key for ever, no rotation
+  keystead id create shop --witness https://w1.example --witness https://w2.example --witness-threshold 2
+                                                 its events need receipts of two witnesses
 
 \b
 Thresholds: a number of keys; or weights, one for each key, that sum up to 1: 1/2,1/2,1/2; or
 several clauses, all of which must be met: 1/2,1/2:1,1; or JSON as in events, for nested weights.
 Reserve keys stand behind the own ones: with --reserve, --next-threshold has to tell who can
-rotate, such as 1,1/2,1/2 for one own key and two in reserve.""",
+rotate, such as 1,1/2,1/2 for one own key and two in reserve.
+Witnesses: the URL of each, or its introduction (.../oobi/...), or its identifier if it is known
+here. The command waits for their receipts; what is missing then stays in keystead outbox.
+Exit code 4: made, and waiting for receipts.""",
 )
 @click.argument("name")
 @click.option("--keys", type=int, default=1, metavar="N", help="Own signing keys; 1 if not told.")
@@ -55,6 +68,11 @@ rotate, such as 1,1/2,1/2 for one own key and two in reserve.""",
 @click.option("--do-not-delegate", is_flag=True, help="Never approve other identifiers.")
 @click.option("--non-transferable", is_flag=True, help="One key, and no change ever.")
 @click.option("--delegator", metavar="AID", help="Identifier that has to approve its keys.")
+@click.option(
+    "--witness", "witnesses", metavar="WITNESS", multiple=True, help="A witness; may be repeated."
+)
+@witness_threshold_option
+@collecting_options
 @json_option
 @wallet_options
 def create(  # noqa: PLR0913 - one parameter for each option
@@ -72,6 +90,9 @@ def create(  # noqa: PLR0913 - one parameter for each option
     do_not_delegate: bool,
     non_transferable: bool,
     delegator: str | None,
+    witnesses: tuple[str, ...],
+    witness_threshold: int | None,
+    collecting: Collecting,
     json_output: bool,
 ) -> None:
     """Make an identifier, and commit to its next keys.
@@ -94,24 +115,19 @@ def create(  # noqa: PLR0913 - one parameter for each option
         do_not_delegate=do_not_delegate,
         transferable=not non_transferable,
         delegator=None if delegator is None else read_aid(delegator),
+        witness_threshold=witness_threshold,
     )
     with open_wallet(place) as wallet:
-        record = owner.create(wallet, name, wanted)
+        owner.check_free(wallet, name)  # before anybody is asked
+        found = find_witnesses(wallet, witnesses, collecting)
+        record = owner.create(wallet, name, msgspec.structs.replace(wanted, witnesses=found))
+        code = collect_for(wallet, record.aid, collecting)
         one = report.overview_of(wallet, record)
     if json_output:
         click.echo(as_json(report.overview_value(one)))
-        return
-    told = printable(record.name)
-    click.echo(f"{told} is {one.aid}")
-    if one.state == "waiting":
-        click.echo("its delegator has to approve it before it can be used")
-        click.echo(f"next: keystead delegation request {report.quoted(told)}")
     else:
-        plural = "" if keys == 1 else "s"
-        click.echo(f"event {one.sn} of its log puts {keys} key{plural} in force")
-        click.echo(
-            f"next: keystead id export {report.quoted(told)} -o FILE, for those who verify it"
-        )
+        click.echo("\n".join(report.created_lines(one, keys)))
+    click.get_current_context().exit(code)
 
 
 @identifiers.command(
@@ -122,8 +138,8 @@ Examples:
   keystead id list --json
 
 \b
-States: active; waiting (for its delegator); unfinished (a crash came; the next command finishes);
-behind (perhaps; see: keystead id reconcile --help); abandoned; fixed (made without next keys).""",
+States: active; waiting (for its delegator); unwitnessed (its last event lacks receipts: see
+keystead outbox); unfinished (a crash came; the next command finishes); behind (perhaps; see: keystead id reconcile --help); abandoned; fixed (made without next keys).""",
 )
 @json_option
 @wallet_options

@@ -6,8 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+import msgspec
 
 from keystead.cli.asking import reason_option
+from keystead.cli.collecting import (
+    Collecting,
+    collect_for,
+    collecting_options,
+    find_witnesses,
+)
 from keystead.cli.id_options import (
     ALGORITHMS,
     json_option,
@@ -16,6 +23,8 @@ from keystead.cli.id_options import (
     read_place,
     read_seals,
     read_threshold,
+    read_witness,
+    witness_threshold_option,
 )
 from keystead.cli.output import as_json, say
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
@@ -50,11 +59,15 @@ Examples:
   keystead id rotate alice --algorithm p256      the next keys are of another algorithm
   keystead id rotate alice --reason "laptop was stolen"
   keystead id rotate alice --sn 3                for scripts: never twice
+  keystead id rotate alice --add-witness https://w4.example --cut-witness BBilc4-L3tFUnfM_wJr4S4OJanAv_VmF_dJNN6vkf2Ha
+                                                 one witness for another
 
 \b
 The keys that the log committed to come into force now; the options on keys are for those that it
 commits to now, which the rotation after this one puts in force. A rotation that a crash
-interrupted is finished first. Thresholds: see keystead id create --help.""",
+interrupted is finished first. Thresholds and witnesses: see keystead id create --help. The
+witness threshold stays as it is; where it cannot, the command says so and does nothing.
+Exit code 4: done, and waiting for receipts of witnesses.""",
 )
 @click.argument("name")
 @key_options
@@ -63,6 +76,10 @@ interrupted is finished first. Thresholds: see keystead id create --help.""",
 @click.option(
     "--anchor", "anchors", metavar="DIGEST", multiple=True, help="Anchor a digest; may be repeated."
 )
+@click.option("--add-witness", "added", metavar="WITNESS", multiple=True, help="A further witness.")
+@click.option("--cut-witness", "cut", metavar="AID", multiple=True, help="A witness that leaves.")
+@witness_threshold_option
+@collecting_options
 @reason_option
 @_place_option
 @json_option
@@ -80,6 +97,10 @@ def rotate(  # noqa: PLR0913 - one parameter for each option
     token: str | None,
     no_token: bool,
     anchors: tuple[str, ...],
+    added: tuple[str, ...],
+    cut: tuple[str, ...],
+    witness_threshold: int | None,
+    collecting: Collecting,
     reason: str,
     sn: str | None,
     json_output: bool,
@@ -100,6 +121,8 @@ def rotate(  # noqa: PLR0913 - one parameter for each option
         suite=None if algorithm is None else ALGORITHMS[algorithm],
         token="" if no_token else token,
         anchors=tuple(read_seals(anchors, (), ())),
+        witnesses_removed=tuple(read_witness(one) for one in cut),
+        witness_threshold=witness_threshold,
     )
     wanted = read_place(sn)
     with open_wallet(place) as wallet:
@@ -107,9 +130,11 @@ def rotate(  # noqa: PLR0913 - one parameter for each option
         waits = done is None and _waits_at(wallet.identifier(name), wanted)
         accepted = done
         if done is None and not waits:
+            found = find_witnesses(wallet, added, collecting)
+            change = msgspec.structs.replace(change, witnesses_added=found)
             accepted = make(wallet, name, change, reason=reason, sn=wanted)
         repeated = done is not None or waits
-        _tell(wallet, name, accepted, repeated=repeated, json_output=json_output)
+        _conclude(wallet, name, accepted, collecting, repeated=repeated, json_output=json_output)
 
 
 @click.command(
@@ -129,6 +154,7 @@ A seal of an event of another identifier approves it, when you are its delegator
     "--file", "files", metavar="FILE", multiple=True, help="Anchor the Blake3-256 digest of FILE."
 )
 @click.option("--seal", "seals", metavar="JSON", multiple=True, help="Any seal of KERI.")
+@collecting_options
 @reason_option
 @_place_option
 @json_option
@@ -140,6 +166,7 @@ def anchor(  # noqa: PLR0913 - one parameter for each option
     digests: tuple[str, ...],
     files: tuple[str, ...],
     seals: tuple[str, ...],
+    collecting: Collecting,
     reason: str,
     sn: str | None,
     json_output: bool,
@@ -159,7 +186,8 @@ def anchor(  # noqa: PLR0913 - one parameter for each option
         if done is not None and not _is(done, ("ixn",), tuple(found)):
             raise _taken(name, done)
         accepted = done or make(wallet, name, found, reason=reason, sn=wanted)
-        _tell(wallet, name, accepted, repeated=done is not None, json_output=json_output)
+        repeated = done is not None
+        _conclude(wallet, name, accepted, collecting, repeated=repeated, json_output=json_output)
 
 
 @click.command(
@@ -174,10 +202,19 @@ nor a thief. What it signed before can still be verified.""",
 )
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@collecting_options
 @reason_option
 @json_option
 @wallet_options
-def abandon(place: WalletPlace, name: str, *, yes: bool, reason: str, json_output: bool) -> None:
+def abandon(
+    place: WalletPlace,
+    name: str,
+    *,
+    yes: bool,
+    collecting: Collecting,
+    reason: str,
+    json_output: bool,
+) -> None:
     """End an identifier for good."""
     from keystead.owner.identifiers import abandon as end  # noqa: PLC0415 - for --help
 
@@ -190,7 +227,8 @@ def abandon(place: WalletPlace, name: str, *, yes: bool, reason: str, json_outpu
         elif not yes:
             _confirm(record.name)
         accepted = done or end(wallet, record.aid, reason=reason)
-        _tell(wallet, name, accepted, repeated=done is not None, json_output=json_output)
+        repeated = done is not None
+        _conclude(wallet, name, accepted, collecting, repeated=repeated, json_output=json_output)
 
 
 def _reserve(given: tuple[str, ...], *, none: bool) -> "tuple[Digest, ...] | None":
@@ -246,20 +284,25 @@ def _confirm(name: str) -> None:
         raise UsageError(ErrorCode.ARGUMENT, "that is another name: nothing was done", hint="")
 
 
-def _tell(
+def _conclude(
     wallet: "Wallet",
     name: str,
     accepted: "AcceptedEvent | None",
+    collecting: Collecting,
     *,
     repeated: bool,
     json_output: bool,
 ) -> None:
-    """Tell of an event that is on the log now, or waits for its delegator."""
+    """Collect receipts for an event that is on the log now, or waits for its delegator; tell."""
     from keystead.cli import id_report as report  # noqa: PLC0415 - for --help
 
     record = wallet.identifier(name)
+    code = collect_for(wallet, record.aid, collecting)
+    if accepted is not None:  # with the receipts that came
+        accepted = wallet.events.accepted(record.aid, accepted.event.said)
     value = report.made_value(record, accepted, repeated=repeated)
     if json_output:
         click.echo(as_json(value))
     else:
         click.echo("\n".join(report.made_lines(value)))
+    click.get_current_context().exit(code)

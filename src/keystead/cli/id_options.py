@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -57,6 +58,16 @@ def key_options(command: Callable[..., Result]) -> Callable[..., Result]:
     return command
 
 
+def witness_threshold_option(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Give a command the option `--witness-threshold`."""
+    return click.option(
+        "--witness-threshold",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Receipts that each event needs.",
+    )(command)
+
+
 def json_option(command: Callable[..., Result]) -> Callable[..., Result]:
     """Give a command the option `--json`."""
     return click.option("--json", "json_output", is_flag=True, help="One JSON object.")(command)
@@ -105,6 +116,26 @@ def read_aid(text: str) -> Aid:
         hint = "an identifier is CESR text, most have 44 characters and begin with E"
         raise UsageError(ErrorCode.ARGUMENT, f"{text[:80]!r} is no identifier", hint=hint)
     return Aid(text)
+
+
+def read_witness(text: str) -> Aid:
+    """Return a witness, by its identifier or by an introduction that names it.
+
+    Raises:
+        UsageError: it is neither (usage.argument).
+    """
+    if is_aid(text):
+        return Aid(text)
+    from keystead.errors import DecodeError  # noqa: PLC0415 - seldom needed
+    from keystead.keri.oobi import parse_oobi  # noqa: PLC0415 - as above
+    from keystead.limits import DEFAULT_LIMITS  # noqa: PLC0415 - as above
+
+    with suppress(DecodeError):
+        oobi = parse_oobi(text, DEFAULT_LIMITS)
+        if found := oobi.path.eid or oobi.aid:
+            return found
+    hint = "give its identifier, as keystead id show tells it"
+    raise UsageError(ErrorCode.ARGUMENT, f"{text[:80]!r} names no witness", hint=hint)
 
 
 def read_place(text: str | None) -> int | None:

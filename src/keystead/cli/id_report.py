@@ -9,10 +9,13 @@ import msgspec
 from keystead.cli.output import printable
 from keystead.custody.states import State
 from keystead.keri import build
-from keystead.keri.keystate import AcceptedEvent, Establishment, KeyState
+from keystead.keri.keystate import AcceptedEvent, Establishment
+from keystead.owner.discovery import locations
 from keystead.owner.exporting import outgoing
+from keystead.owner.outbox import submissions
 from keystead.owner.settlement import why_behind
 from keystead.owner.wallet import IdentifierRecord, Wallet
+from keystead.owner.witnesses import is_witnessed, receipts
 
 if TYPE_CHECKING:
     from keystead.ports.keys import Mark
@@ -28,7 +31,8 @@ class Overview(msgspec.Struct, frozen=True, gc=False):
         name: what the owner calls it.
         aid: the identifier.
         state: `active`; `abandoned` or `fixed`, when nothing can follow; `waiting` for its
-            delegator; `unfinished` by a crash; `behind` its published log, or perhaps so.
+            delegator; `unfinished` by a crash; `behind` its published log, or perhaps so;
+            `unwitnessed`, when its last event lacks receipts.
         sn: place of the last event, hexadecimal; None when there is none.
         said: digest of the last event.
         next_sn: place of the event that comes next; None when nothing can follow.
@@ -40,29 +44,38 @@ class Overview(msgspec.Struct, frozen=True, gc=False):
     sn: str | None
     said: str | None
     next_sn: str | None
+    receipts: int | None
+    witness_threshold: int | None
 
 
-def overview(record: IdentifierRecord, state: KeyState | None, mark: "Mark | None") -> Overview:
-    """Return how one identifier stands."""
-    if state is None:
-        return Overview(record.name, record.aid, "waiting", None, None, "0")
-    standing, following = "active", f"{state.sn + 1:x}"
+def overview(record: IdentifierRecord, last: AcceptedEvent | None, mark: "Mark | None") -> Overview:
+    """Return how one identifier stands, by the last event of its log."""
+    if last is None:
+        return Overview(record.name, record.aid, "waiting", None, None, "0", None, None)
+    state = last.state
+    standing: str = "active"
+    following: str | None = f"{state.sn + 1:x}"
     if not state.establishment.transferable:
-        return Overview(
-            record.name,
-            record.aid,
-            "abandoned" if state.sn else "fixed",
-            f"{state.sn:x}",
-            state.said,
-            None,
-        )
-    if record.pending:
+        standing, following = "abandoned" if state.sn else "fixed", None
+    elif record.pending:
         standing = "waiting"
     elif why_behind(record, state, mark):
         standing = "behind"
     elif mark is not None and mark.sn > state.sn:
         standing = "unfinished"
-    return Overview(record.name, record.aid, standing, f"{state.sn:x}", state.said, following)
+    elif not is_witnessed(last):
+        standing = "unwitnessed"
+    count, needed = _receipts(last)
+    return Overview(
+        record.name,
+        record.aid,
+        standing,
+        f"{state.sn:x}",
+        state.said,
+        following,
+        count,
+        needed,
+    )
 
 
 def overviews(wallet: Wallet) -> list[Overview]:
@@ -70,7 +83,7 @@ def overviews(wallet: Wallet) -> list[Overview]:
     records = wallet.identifiers()
     marks = wallet.vault.marks([record.aid for record in records])
     return [
-        overview(record, wallet.events.key_state(record.aid), mark)
+        overview(record, _last(wallet, record), mark)
         for record, mark in zip(records, marks, strict=True)
     ]
 
@@ -78,7 +91,7 @@ def overviews(wallet: Wallet) -> list[Overview]:
 def overview_of(wallet: Wallet, record: IdentifierRecord) -> Overview:
     """Return how one identifier of a wallet stands."""
     (mark,) = wallet.vault.marks([record.aid])
-    return overview(record, wallet.events.key_state(record.aid), mark)
+    return overview(record, _last(wallet, record), mark)
 
 
 def overview_value(one: Overview) -> dict[str, Any]:
@@ -105,6 +118,8 @@ def details(wallet: Wallet, record: IdentifierRecord) -> dict[str, Any]:
     value["traits"] = [] if last is None else list(last.configuration_traits)
     value["delegator"] = _pending_delegator(record) if last is None else last.delegator
     value["witnesses"] = [] if last is None else list(last.witnesses)
+    value["locations"] = {one: locations(wallet.events, one) for one in value["witnesses"]}
+    value["unwitnessed"] = [f"{one.sn:x}" for one in submissions(wallet, record.aid)]
     value["pending"] = _pending(record)
     value["outgoing"] = [f"{one.sn:x}" for one in outgoing(wallet, record.aid)]
     first = 0 if state is None else max(0, state.sn + 1 - _LATEST)
@@ -121,6 +136,7 @@ def event_value(accepted: AcceptedEvent) -> dict[str, Any]:
         "said": event.said,
         "accepted_at": accepted.first_seen_at,
         "anchors": len(event.anchors),
+        "receipts": _receipts(accepted)[0],
     }
 
 
@@ -149,6 +165,8 @@ def made_value(
         **event,
         "waiting": accepted is None,
         "repeated": repeated,
+        "receipts": None if accepted is None else _receipts(accepted)[0],
+        "witness_threshold": None if accepted is None else _receipts(accepted)[1],
     }
 
 
@@ -164,6 +182,22 @@ def made_lines(value: dict[str, Any]) -> Iterator[str]:
         return
     if not value["repeated"]:
         yield f"{name}: {event}"
+    if value["witness_threshold"]:
+        yield f"receipts: {value['receipts']}, needs {value['witness_threshold']}"
+    yield f"next: keystead id export {quoted(name)} -o FILE, for those who verify it"
+
+
+def created_lines(one: Overview, keys: int) -> Iterator[str]:
+    """Give what is told of a new identifier line by line."""
+    name = printable(one.name)
+    yield f"{name} is {one.aid}"
+    if one.state == "waiting":
+        yield "its delegator has to approve it before it can be used"
+        yield f"next: keystead delegation request {quoted(name)}"
+        return
+    yield f"event {one.sn} of its log puts {keys} {_plural('key', keys)} in force"
+    if one.witness_threshold:
+        yield f"receipts: {one.receipts}, needs {one.witness_threshold}"
     yield f"next: keystead id export {quoted(name)} -o FILE, for those who verify it"
 
 
@@ -187,7 +221,14 @@ def detail_lines(value: dict[str, Any]) -> Iterator[str]:
     if value["delegator"]:
         yield f"  delegator:   {value['delegator']}"
     for witness in value["witnesses"]:
-        yield f"  witness:     {witness}"
+        places = " ".join(map(printable, value["locations"][witness])) or "nobody knows where"
+        yield f"  witness:     {witness}  {places}"
+    if value["witness_threshold"]:
+        needed = value["witness_threshold"]
+        yield f"  receipts:    the last event has {value['receipts']}, needs {needed}"
+    if value["unwitnessed"]:
+        places = ", ".join(value["unwitnessed"])
+        yield f"  outbox:      witnesses miss something of {places}: see keystead outbox list"
     if value["pending"]:
         pending = value["pending"]
         yield f"  waiting:     {pending['type']} {pending['sn']} {pending['said']}"
@@ -197,6 +238,8 @@ def detail_lines(value: dict[str, Any]) -> Iterator[str]:
     for place, one in enumerate(value["events"]):
         label = "events:" if place == 0 else ""
         anchors = f", {one['anchors']} {_plural('seal', one['anchors'])}" if one["anchors"] else ""
+        if one["receipts"]:
+            anchors += f", {one['receipts']} {_plural('receipt', one['receipts'])}"
         yield f"  {label:<11}  {one['sn']} {one['type']} {one['accepted_at']}{anchors}"
 
 
@@ -250,7 +293,19 @@ def _pending_delegator(record: IdentifierRecord) -> str | None:
     return delegator
 
 
+def _last(wallet: Wallet, record: IdentifierRecord) -> AcceptedEvent | None:
+    state = wallet.events.key_state(record.aid)
+    return None if state is None else wallet.events.event(record.aid, state.sn)
+
+
+def _receipts(accepted: AcceptedEvent) -> tuple[int | None, int | None]:
+    """Return how many receipts an event has and needs; None without witnesses."""
+    last = accepted.state.establishment
+    return (len(receipts(accepted)), last.witness_threshold) if last.witnesses else (None, None)
+
+
 _STATES: Final = {
+    "unwitnessed": "its last event lacks receipts of witnesses: see keystead outbox list",
     "abandoned": "abandoned: nothing can follow",
     "fixed": "made without next keys: nothing can follow",
     "waiting": "waiting for its delegator",

@@ -19,8 +19,10 @@ from keystead.custody.catalogue import KeyType
 from keystead.custody.cryptoperiods import Notice, NoticeKind, warnings
 from keystead.custody.records import KeyRecord
 from keystead.keystores.remote import RemoteVault
+from keystead.owner.outbox import Outgoing
 from keystead.owner.settlement import unreconciled
 from keystead.owner.wallet import IDENTIFIER, KEY, OUTBOX, Wallet
+from keystead.owner.witnesses import lacking
 from keystead.stores.wallet import SqliteWallet
 
 
@@ -32,9 +34,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         unlocked: commands need no passphrase.
         seconds_left: until it locks itself, if it is unlocked.
         identifiers: own identifiers.
-        outbox: events of theirs that were not exported yet.
+        outbox: events of theirs that were not exported yet; without the passphrase those too
+            that witnesses have to get.
         pending: names of identifiers that wait for their delegators.
         unreconciled: names of identifiers that have to be compared with their published logs.
+        witnessing: events for which something is left to do with witnesses.
+        unwitnessed: names of identifiers whose last event lacks receipts.
         current: no older copy of the wallet was put back.
         notices: warnings about keys.
     """
@@ -46,6 +51,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     outbox: int
     pending: list[str] | None = None
     unreconciled: list[str] | None = None
+    witnessing: int | None = None
+    unwitnessed: list[str] | None = None
     current: bool | None = None
     notices: list[Notice] | None = None
 
@@ -61,11 +68,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
                 return command
         if self.pending:
             return f"keystead delegation request {quote(self.pending[0])}"
+        if self.unwitnessed:
+            return f"keystead outbox run {quote(self.unwitnessed[0])}"
         if not self.identifiers:
             return "keystead id create NAME"
-        if self.outbox:
-            return "keystead id export NAME, and give the log to others"
-        return "" if self.unlocked else "keystead unlock"
+        return self._outgoing() or ("" if self.unlocked else "keystead unlock")
+
+    def _outgoing(self) -> str:
+        if self.witnessing:
+            return "keystead outbox run"
+        return "keystead id export NAME, and give the log to others" if self.outbox else ""
 
 
 @click.command(
@@ -112,8 +124,13 @@ def _status(place: WalletPlace, store: SqliteWallet) -> Status:
 
 def _opened(bare: Status, wallet: Wallet) -> Status:
     """Add what only an open wallet tells."""
+    work = wallet.records.all(OUTBOX, Outgoing)
+    lacks = dict.fromkeys(one.aid for one in lacking(wallet))
     return msgspec.structs.replace(
         bare,
+        outbox=sum(not one.deliveries for one in work),
+        witnessing=sum(bool(one.deliveries) for one in work),
+        unwitnessed=[wallet.identifier(aid).name for aid in lacks],
         pending=[one.name for one in wallet.identifiers() if one.pending],
         unreconciled=[one.name for one in unreconciled(wallet)],
         current=wallet.is_current(),
@@ -131,7 +148,10 @@ def _lines(found: Status) -> list[str]:
         f"identifiers  {found.identifiers}",
         f"not exported {_events(found.outbox)}",
     ]
+    if found.witnessing:
+        lines.append(f"witnesses    miss something of {_events(found.witnessing)}")
     lines += [f"waits        {name}: for its delegator" for name in found.pending or ()]
+    lines += [f"waits        {name}: for receipts" for name in found.unwitnessed or ()]
     lines += [
         f"behind       {name}: compare it with its published log"
         for name in found.unreconciled or ()

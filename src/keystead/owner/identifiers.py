@@ -71,7 +71,7 @@ def create(wallet: Wallet, name: str, wanted: Creation) -> IdentifierRecord:
         return _inception(wallet, wallet.state(), wanted)
 
     with begun(wallet, wanted=lambda: planned().event.said):
-        _check_free(wallet, name)
+        check_free(wallet, name)
         plans.check_reserve(wallet, wanted.reserve)
         new = planned()
         _put_created(wallet, name, wallet.state(), wanted, new, head_of(wallet))
@@ -221,7 +221,7 @@ def rename(wallet: Wallet, name: str, new_name: str) -> IdentifierRecord:
         record = wallet.identifier(name)
         if new_name == record.name:
             return record
-        _check_free(wallet, new_name)
+        check_free(wallet, new_name)
         renamed = msgspec.structs.replace(record, name=new_name)
         batch = wallet.batch()
         batch.put(IDENTIFIER, record.aid, renamed, Note("rename"), tag=new_name)
@@ -229,8 +229,13 @@ def rename(wallet: Wallet, name: str, new_name: str) -> IdentifierRecord:
     return renamed
 
 
-def _check_free(wallet: Wallet, name: str) -> None:
-    if wallet.records.find(IDENTIFIER, name, IdentifierRecord) is not None:
+def check_free(wallet: Wallet, name: str) -> None:
+    """Check that a name can be given.
+
+    Raises:
+        UsageError: it is taken or no name (usage.exists, usage.name).
+    """
+    if wallet.records.find(IDENTIFIER, checked_name(name), IdentifierRecord) is not None:
         raise UsageError(ErrorCode.EXISTS, f"there is an identifier called {name}")
 
 

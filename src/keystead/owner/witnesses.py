@@ -1,6 +1,8 @@
 """Witnesses of one's own identifiers: who may be one, how many must sign, and whether they did."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from keystead.cesr.keys import Aid, parse_key
 from keystead.errors import DecodeError, ErrorCode, KeystoreError, UsageError
@@ -96,6 +98,38 @@ def receipts(accepted: AcceptedEvent) -> frozenset[Aid]:
 def is_witnessed(accepted: AcceptedEvent) -> bool:
     """Tell whether an event has as many receipts as it needs."""
     return len(receipts(accepted)) >= accepted.state.establishment.witness_threshold
+
+
+class Lacking(msgspec.Struct, frozen=True, gc=False):
+    """An event with too few receipts.
+
+    Attributes:
+        aid: whose event.
+        sn: its place.
+    """
+
+    aid: Aid
+    sn: int
+
+
+def lacking(wallet: Wallet, aid: Aid | None = None) -> list[Lacking]:
+    """Return the events of one identifier, or of all, that have too few receipts."""
+    found: list[Lacking] = []
+    for record in wallet.identifiers():
+        if aid in (None, record.aid):
+            events = [Lacking(record.aid, one.event.sn) for one in _behind(wallet, record.aid)]
+            found += reversed(events)
+    return found
+
+
+def _behind(wallet: Wallet, aid: Aid) -> Iterator[AcceptedEvent]:
+    """Give the last events of a log that lack receipts, the latest first."""
+    state = wallet.events.key_state(aid)
+    for sn in range(-1 if state is None else state.sn, -1, -1):
+        event = wallet.events.event(aid, sn)
+        if event is None or is_witnessed(event):
+            return
+        yield event
 
 
 def check_witnessed(wallet: Wallet, record: IdentifierRecord, state: KeyState) -> None:

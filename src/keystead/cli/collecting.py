@@ -1,0 +1,191 @@
+"""How commands collect receipts of witnesses: for how long, from whom, and what they tell of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+import msgspec
+
+from keystead.cli.fetching import Network, network_options
+from keystead.cli.output import ExitCode, say, say_error
+
+if TYPE_CHECKING:
+    from keystead.cesr.keys import Aid
+    from keystead.owner.wallet import Wallet
+    from keystead.owner.witnessing import Collected
+    from keystead.ports.transport import Transport
+
+Result = TypeVar("Result")
+
+DEFAULT_TIMEOUT: Final = 30.0
+_LONGEST: Final = 24 * 60 * 60.0
+_QUICK_TRIES: Final = 2  # less than a second
+_PAUSE: Final = 0.01  # seconds that are waited at least
+
+
+class Collecting(msgspec.Struct, frozen=True):
+    """How a command collects receipts.
+
+    Attributes:
+        timeout: seconds to wait at most; 0 asks nobody.
+        network: whom it may reach.
+    """
+
+    timeout: float
+    network: Network
+
+
+def timeout_option(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Give a command the option `--timeout`."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(0, _LONGEST),
+        default=DEFAULT_TIMEOUT,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for witnesses.",
+    )(command)
+
+
+def collecting_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Give a command the options on receipts, as one argument `collecting`."""
+
+    @timeout_option
+    @click.option(
+        "--no-wait", is_flag=True, help="Ask no witness now: keystead outbox run does it later."
+    )
+    @network_options
+    @wraps(command)
+    def with_collecting(*args: Any, **options: Any) -> Result:  # noqa: ANN401 - of any command
+        timeout = options.pop("timeout")
+        patience = 0.0 if options.pop("no_wait") else timeout
+        options["collecting"] = Collecting(patience, options.pop("network"))
+        return command(*args, **options)
+
+    return with_collecting
+
+
+def find_witnesses(
+    wallet: "Wallet", texts: Sequence[str], collecting: Collecting
+) -> "tuple[Aid, ...]":
+    """Return who is meant by URLs and identifiers of witnesses.
+
+    Raises:
+        KeysteadError: as `find_witness`.
+    """
+    if not texts:
+        return ()
+    from keystead.owner.introducing import find_witness  # noqa: PLC0415 - for --help
+
+    transport = collecting.network.transport()
+    return tuple(find_witness(wallet, transport, text) for text in texts)
+
+
+def collect_for(wallet: "Wallet", aid: str, collecting: Collecting) -> ExitCode:
+    """Collect receipts until the last event of an identifier has enough, or time is up.
+
+    Returns:
+        How the command ends: waiting, if it was to wait and there are still too few.
+    """
+    from keystead.owner.witnesses import is_witnessed  # noqa: PLC0415 - for --help
+
+    record = wallet.identifier(aid)
+    state = wallet.events.key_state(record.aid)
+    if state is None or not (state.establishment.witnesses or _has_work(wallet, record.aid)):
+        return ExitCode.DONE
+    place, said = state.sn, state.said
+
+    def enough() -> bool:
+        last = wallet.events.accepted(record.aid, said)
+        return last is not None and is_witnessed(last)
+
+    if collecting.timeout:
+        transport = collecting.network.transport()
+        run_until(
+            wallet,
+            transport,
+            record.aid,
+            timeout=collecting.timeout,
+            done=lambda: enough() and not _comes_soon(wallet, record.aid),
+        )
+    if enough() or not collecting.timeout:
+        return ExitCode.DONE
+    tell_waiting(wallet, record.aid, place)
+    return ExitCode.WAITING
+
+
+def run_until(
+    wallet: "Wallet",
+    transport: "Transport",
+    aid: "Aid | None",
+    *,
+    timeout: float,
+    done: Callable[[], bool],
+    at_once: bool = False,
+) -> "Collected":
+    """Do the work of the outbox until it is done or time is up.
+
+    Args:
+        wallet: whose.
+        transport: carries it.
+        aid: of this identifier only.
+        timeout: seconds.
+        done: tells whether that is enough.
+        at_once: try also what should wait, the first time.
+    """
+    from keystead.owner.witnessing import collect  # noqa: PLC0415 - for --help
+
+    end = time.monotonic() + timeout
+
+    def stop() -> bool:
+        return time.monotonic() >= end
+
+    while True:
+        collected = collect(wallet, transport, aid=aid, at_once=at_once, stop=stop)
+        at_once = False
+        if collected.next_at is None or done() or stop():
+            return collected
+        pause = max(_PAUSE, (collected.next_at - wallet.now()).total_seconds())
+        if time.monotonic() + pause >= end:
+            return collected
+        time.sleep(pause)
+
+
+def tell_waiting(wallet: "Wallet", aid: "Aid", sn: int) -> None:
+    """Say that an event has too few receipts, why, and how to go on."""
+    import shlex  # noqa: PLC0415 - for --help
+
+    from keystead.owner.outbox import find_outgoing  # noqa: PLC0415 - for --help
+    from keystead.owner.witnesses import receipts  # noqa: PLC0415 - for --help
+
+    accepted = wallet.events.event(aid, sn)
+    work = find_outgoing(wallet, aid, sn)
+    name = wallet.identifier(aid).name
+    for one in () if work is None else work.deliveries:
+        if one.detail:
+            say(f"witness {one.witness}: {one.detail} [{one.code}]")
+    if accepted is not None:
+        needed = accepted.state.establishment.witness_threshold
+        count = len(receipts(accepted))
+        hint = f"the event stands here; go on with: keystead outbox run {shlex.quote(name)}"
+        say_error(f"event {sn:x} of {name} has {count} of the {needed} receipts it needs", hint)
+
+
+def _comes_soon(wallet: "Wallet", aid: "Aid") -> bool:
+    """Tell whether a witness answered that has only to be asked again, as one that is new."""
+    from keystead.errors import ErrorCode  # noqa: PLC0415 - for --help
+    from keystead.owner.outbox import submissions  # noqa: PLC0415 - for --help
+
+    return any(
+        one.code == ErrorCode.ANSWER and one.attempts <= _QUICK_TRIES
+        for work in submissions(wallet, aid)
+        for one in work.deliveries
+    )
+
+
+def _has_work(wallet: "Wallet", aid: "Aid") -> bool:
+    from keystead.owner.outbox import submissions  # noqa: PLC0415 - for --help
+
+    return bool(submissions(wallet, aid))

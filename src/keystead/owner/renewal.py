@@ -1,0 +1,95 @@
+"""Work for witnesses that the owner gives up, or takes up again."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from keystead.cesr.keys import Aid
+from keystead.errors import ErrorCode, UsageError
+from keystead.keri.keystate import AcceptedEvent
+from keystead.owner.outbox import (
+    ENDED,
+    Delivery,
+    Outgoing,
+    Step,
+    change_deliveries,
+    find_outgoing,
+    outbox_id,
+    submissions,
+)
+from keystead.owner.records import Note
+from keystead.owner.wallet import OUTBOX, Wallet
+from keystead.owner.witnesses import lacking, receipts
+from keystead.owner.witnessing import is_finished
+
+
+def give_up(wallet: Wallet, aid: Aid, *, sn: int | None = None, witness: Aid | None = None) -> int:
+    """Give up work for witnesses; return for how many deliveries.
+
+    Args:
+        wallet: whose.
+        aid: of this identifier.
+        sn: for the event at this place; None for all.
+        witness: for this witness; None for all.
+
+    Raises:
+        UsageError: there is no such work (usage.unknown).
+    """
+    count = 0
+
+    def cancelled(now: Outgoing) -> Iterator[Delivery]:
+        nonlocal count
+        for one in now.deliveries:
+            meant = witness in (None, one.witness)
+            if meant and one.step is not Step.CANCELLED:
+                # To a witness whose receipt is here, those of the others are handed on no more.
+                count += one.step is not Step.DONE
+                yield one.advanced(Step.CANCELLED)
+            else:
+                yield one
+
+    with wallet.store.transaction():
+        for work in submissions(wallet, aid):
+            if sn in (None, work.sn):
+                note = Note("outbox cancel", evidence=work.said)
+                finished = partial(is_finished, wallet)
+                change_deliveries(wallet, work, cancelled, note, is_finished=finished)
+    if not count:
+        hint = "see what there is with: keystead outbox list"
+        raise UsageError(ErrorCode.UNKNOWN, "there is no such work in the outbox", hint=hint)
+    return count
+
+
+def take_up_again(wallet: Wallet, aid: Aid | None = None) -> int:
+    """Write work down again for events that have too few receipts; return for how many."""
+    with wallet.store.transaction():
+        batch, count = wallet.batch(), 0
+        for one in lacking(wallet, aid):
+            event = wallet.events.event(one.aid, one.sn)
+            assert event is not None  # noqa: S101 - it lacks receipts
+            known = find_outgoing(wallet, one.aid, one.sn)
+            after = _renewed(wallet, event, known)
+            if after != known:
+                name = outbox_id(one.aid, one.sn)
+                batch.put(OUTBOX, name, after, Note("outbox again", evidence=after.said))
+                count += 1
+        batch.write()
+    return count
+
+
+def _renewed(wallet: Wallet, accepted: AcceptedEvent, known: Outgoing | None) -> Outgoing:
+    """Return the work for an event with deliveries for all witnesses whose receipts are missing."""
+    event, here = accepted.event, receipts(accepted)
+    work = known or Outgoing(event.aid, event.sn, event.said, wallet.time())
+    deliveries = []
+    for witness in accepted.state.establishment.witnesses:
+        one = work.delivery(witness)
+        if witness in here:
+            one = one or Delivery(witness, Step.DONE)
+            one = msgspec.structs.replace(one, step=Step.DONE)
+        elif one is None or one.step in ENDED:
+            one = Delivery(witness, Step.INTRODUCE)
+        deliveries.append(one)
+    cut = tuple(one for one in work.deliveries if one.cut)
+    return msgspec.structs.replace(work, deliveries=(*deliveries, *cut))
