@@ -11,6 +11,7 @@ from keystead.cli import report
 from keystead.cli.files import check_place, write_file
 from keystead.cli.log_compare import compare
 from keystead.cli.log_state import state
+from keystead.cli.log_watch import watch
 from keystead.cli.output import ExitCode, as_json, say, say_error
 from keystead.cli.source import read_chunks
 from keystead.errors import HINTS, DecodeError, ErrorCode, UsageError
@@ -40,6 +41,7 @@ def log() -> None:
 
 log.add_command(compare)
 log.add_command(state)
+log.add_command(watch)
 
 
 @log.command(

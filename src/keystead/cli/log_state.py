@@ -87,7 +87,7 @@ def state(  # noqa: PLR0913 - one for each option
 
     if not is_aid(aid):
         raise UsageError(ErrorCode.ARGUMENT, "that is no identifier")
-    named = [_watcher(one) for one in dict.fromkeys(watchers)]
+    named = [read_watcher(one) for one in dict.fromkeys(watchers)]
     required = require or len(named)
     if required > len(named) or len(named) > _MOST_WATCHERS:
         raise UsageError(ErrorCode.ARGUMENT, f"{required} of {len(named)} watchers cannot agree")
@@ -122,7 +122,13 @@ def state(  # noqa: PLR0913 - one for each option
         click.get_current_context().exit(ExitCode.INVALID)
 
 
-def _watcher(text: str) -> "tuple[Aid | None, str]":
+def read_watcher(text: str) -> "tuple[Aid | None, str]":
+    """Read who a watcher is, if that is told, and where.
+
+    Raises:
+        UsageError: it is no identifier (usage.argument).
+        DecodeError: the URL is none of a service (decode.value).
+    """
     from keystead.cesr.keys import Aid, is_aid  # noqa: PLC0415 - for --help
     from keystead.keri.oobi import parse_base  # noqa: PLC0415 - as above
 

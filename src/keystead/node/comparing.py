@@ -19,7 +19,7 @@ from keystead.keri.events import (
     Interaction,
     Rotation,
 )
-from keystead.keri.keystate import AcceptedEvent, Establishment
+from keystead.keri.keystate import Establishment
 from keystead.keri.seals import field_of
 from keystead.node.ingest import EventProcessor
 from keystead.node.replay import replay_approved
@@ -264,8 +264,3 @@ def _joined(aid: Aid, stores: Iterable[EventStore], into: EventStore, now: datet
             if not isinstance(message, Malformed):
                 processor.process(message, now=now)
     return into
-
-
-def foreign_events(store: EventStore, own: EventStore, aid: Aid) -> list[AcceptedEvent]:
-    """Return the events of a log that another store, such as that of its owner, does not have."""
-    return [one for one in store.first_seen(aid) if own.accepted(aid, one.event.said) is None]
