@@ -357,7 +357,7 @@ def test_more_calls_than_may_run_at_the_same_time_all_end() -> None:
 
 
 def test_who_has_enough_does_not_wait_for_the_others() -> None:
-    """After the first answer the caller goes on; calls that have not begun never begin."""
+    """After the first answer the caller goes on, however long the others take."""
     with Listener(answering()) as server, Listener(silent) as mute:
         policy = FetchPolicy(allow_loopback=True, total=30, parallel=2)
         calls = [Call("GET", _url(mute)), Call("GET", _url(server)), Call("GET", _url(mute))]
@@ -369,6 +369,18 @@ def test_who_has_enough_does_not_wait_for_the_others() -> None:
         assert time.monotonic() - begun < 10
 
 
+def test_calls_that_have_not_begun_never_begin() -> None:
+    """After the caller has stopped, a thread ends its call and takes no other."""
+    with Listener(answering()) as server, Listener(silent) as mute, Listener(silent) as last:
+        transport = HttpTransport(FetchPolicy(allow_loopback=True, total=1, parallel=1))
+        ends = transport.call_all([Call("GET", _url(peer)) for peer in (server, mute, last)])
+        assert next(ends)[0] == 0
+        ends.close()  # type: ignore[attr-defined] # it is a generator
+        _wait_for_threads()
+        transport.close()
+        assert last.connections == 0
+
+
 def test_threads_end_with_their_calls() -> None:
     """No thread is left when the last call has ended, also of those that nobody waited for."""
     with Listener(silent) as mute:
@@ -376,10 +388,14 @@ def test_threads_end_with_their_calls() -> None:
         ends = transport.call_all([Call("GET", _url(mute))] * 6)
         next(ends)
         ends.close()  # type: ignore[attr-defined] # it is a generator
-        until = time.monotonic() + 20
-        while _our_threads() and time.monotonic() < until:
-            time.sleep(0.02)
+        _wait_for_threads()
     assert _our_threads() == []
+
+
+def _wait_for_threads() -> None:
+    until = time.monotonic() + 20
+    while _our_threads() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def _our_threads() -> list[str]:
