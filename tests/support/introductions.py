@@ -1,5 +1,6 @@
 """Services that introduce identifiers, on real ports."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -54,8 +55,15 @@ class Place:
 
 @contextmanager
 def places(count: int) -> Iterator[list[Place]]:
-    """Run services."""
+    """Run services.
+
+    Each has a thread. What earlier tests left must not be collected there: a wallet can be closed
+    only by the thread that opened it.
+    """
+    gc.collect()
     with ExitStack() as stack:
+        gc.disable()
+        stack.callback(gc.enable)
         found = []
         for _ in range(count):
             place = Place()
