@@ -39,7 +39,6 @@ from keystead.keri.verdicts import (
 )
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor, Result
-from keystead.ports import Decision, Extend
 from keystead.ports.witness import Admitted, Origin, ReceiptSigner, WitnessStore
 from keystead.suites import Suite
 
@@ -149,7 +148,7 @@ class Witness:
         self._processor = EventProcessor(
             store.events, limits=limits, own=(self.aid,), answer_strangers=True
         )
-        self._unsaved: list[tuple[AcceptedEvent, bytes]] = []
+        self._unsaved: dict[Said, tuple[AcceptedEvent, bytes]] = {}
         about = store.about()
         if about.aid != self.aid:
             raise StoreError(ErrorCode.STORE_CORRUPT, "the store is that of another witness")
@@ -430,19 +429,16 @@ class Witness:
                 one.status, one.error = Status.REFUSED, signature
             elif one.accepted is not None:
                 one.receipt = signature
-                self._unsaved.append((one.accepted, signature))
+                if not self._own_signature(one.accepted):
+                    self._unsaved[one.accepted.event.said] = (one.accepted, signature)
                 self._confirm_if_seen(one.accepted)
 
     def _save_receipts(self) -> None:
         """Keep own receipts with their events; if that is lost, they are signed again alike."""
-        unsaved, self._unsaved = self._unsaved, []  # the signer makes them again, if they are lost
-        for accepted, signature in unsaved:
-            event = accepted.event
-            proofs = Proofs(witness_signatures=(self._indexed(accepted, signature),))
-            extend = Decision(
-                Duplicate(accepted, proofs), extend=Extend(event.aid, event.said, proofs)
-            )
-            self.store.events.advance(event.aid, lambda _, decided=extend: decided)  # type: ignore[misc] # bound here
+        unsaved, self._unsaved = self._unsaved, {}  # if they are lost, they are signed again alike
+        for accepted, signature in unsaved.values():
+            receipt = Proofs(witness_signatures=(self._indexed(accepted, signature),))
+            self.store.keep_receipt(accepted, receipt)
 
     def _own_place(self, accepted: AcceptedEvent) -> int | None:
         witnesses = accepted.state.establishment.witnesses

@@ -9,6 +9,7 @@ import msgspec
 
 from keystead.cesr.keys import Aid, Said
 from keystead.errors import KeystoreError
+from keystead.keri.attachments import Proofs
 from keystead.keri.keystate import AcceptedEvent
 from keystead.ports.events import EventStore
 
@@ -103,6 +104,9 @@ class WitnessStore(Protocol):
 
     def witnessed(self, aid: Aid, said: Said) -> bool:
         """Tell whether a receipt was due for an event."""
+
+    def keep_receipt(self, accepted: AcceptedEvent, receipt: Proofs) -> None:
+        """Keep the receipt of this witness with its event, inside a transaction; once."""
 
     def is_neighbour(self, aid: Aid) -> bool:
         """Tell whether somebody is or was a witness of a log that is witnessed here."""

@@ -141,14 +141,17 @@ class LogTables:
 
     def extend(self, more: Extend) -> None:
         """Add what is new of the signatures over an accepted event."""
-        connection = self._database.writing()
         old = self.accepted(more.aid, more.said)
         if old is None:
             raise KeyError(more.said)
         fresh = _beyond(old.proofs, more.proofs)
-        if not fresh:
-            return
-        key = (more.aid, old.first_seen_number)
+        if fresh:
+            self.attach(more.aid, old.first_seen_number, fresh)
+
+    def attach(self, aid: Aid, first_seen_number: int, fresh: Proofs) -> None:
+        """Add signatures that are known to be new to an accepted event."""
+        connection = self._database.writing()
+        key = (aid, first_seen_number)
         (number,) = connection.execute(
             "SELECT receipts FROM place WHERE aid = ? AND first_seen_number = ?", key
         ).fetchone()

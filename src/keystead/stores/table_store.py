@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from keystead.cesr.keys import Aid, Said
 from keystead.errors import StoreError
+from keystead.keri.attachments import Proofs
 from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.escrow import Held, HeldKey, arrived_with, keys_of_event
 from keystead.keri.keystate import AcceptedEvent, KeyState
@@ -120,6 +121,13 @@ class TableStore:
             StoreError: as `advance`; nothing was kept.
         """
         return self.database.run(work)
+
+    def attach(self, accepted: AcceptedEvent, fresh: Proofs) -> None:
+        """Keep verified signatures that are known to be new, inside a transaction.
+
+        Half the cost of a decision to extend, which looks first at what is there.
+        """
+        self._logs.attach(accepted.event.aid, accepted.first_seen_number, fresh)
 
     def due(self, before: datetime) -> Iterator[Held]:
         """Give the entries of the escrow that are there since before a time."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from keystead.cesr.keys import Aid, Said
 from keystead.errors import ErrorCode, StoreError
+from keystead.keri.attachments import Proofs
 from keystead.keri.keystate import AcceptedEvent
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports.witness import Admitted, Mail, Origin, WitnessRow
@@ -86,9 +87,8 @@ class DatabaseWitness:
 
     def count(self) -> int:
         """Count one more commit, inside the transaction that makes it; return the generation."""
-        with self.database.transaction() as connection:
-            query = "UPDATE witness SET generation = generation + 1 RETURNING generation"
-            (number,) = connection.execute(query).fetchone()
+        query = "UPDATE witness SET generation = generation + 1 RETURNING generation"
+        (number,) = self.database.writing().execute(query).fetchone()
         return int(number)
 
     def put_witnessed(self, accepted: AcceptedEvent, *, supersedes: bool) -> None:
@@ -100,21 +100,24 @@ class DatabaseWitness:
         event, number = accepted.event, accepted.first_seen_number
         # A delegated rotation may be superseded by a later one that the delegator sealed.
         fixed = event.message_type != _INTERACTION and not event.delegated
-        with self.database.transaction() as connection:
-            if supersedes:
-                connection.execute(
-                    "UPDATE witnessed SET stands = 0 WHERE aid = ? AND sn >= ? AND stands = 1",
-                    (event.aid, event.sn),
-                )
+        connection = self.database.writing()
+        if supersedes:
             connection.execute(
-                "INSERT INTO witnessed VALUES (?, ?, ?, ?, ?, 1)",
-                (event.aid, number, event.sn, event.said, int(fixed)),
+                "UPDATE witnessed SET stands = 0 WHERE aid = ? AND sn >= ? AND stands = 1",
+                (event.aid, event.sn),
             )
-            if event.message_type != _INTERACTION:
-                connection.executemany(
-                    "INSERT INTO neighbour VALUES (?) ON CONFLICT DO NOTHING",
-                    [(one,) for one in accepted.state.establishment.witnesses],
-                )
+        connection.execute(
+            "INSERT INTO witnessed VALUES (?, ?, ?, ?, ?, 1)",
+            (event.aid, number, event.sn, event.said, int(fixed)),
+        )
+        if event.message_type == _INTERACTION:
+            return
+        for one in accepted.state.establishment.witnesses:
+            connection.execute("INSERT INTO neighbour VALUES (?) ON CONFLICT DO NOTHING", (one,))
+
+    def keep_receipt(self, accepted: AcceptedEvent, receipt: Proofs) -> None:
+        """Keep the receipt of this witness with its event, inside a transaction; once."""
+        self.events.attach(accepted, receipt)
 
     def witnessed(self, aid: Aid, said: Said) -> bool:
         """Tell whether a receipt was due for an event."""
