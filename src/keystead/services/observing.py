@@ -51,7 +51,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     method: str = ""
     route: str = ""
     status: int = 0
-    microseconds: int = 0
+    microseconds: int | None = None
     client: str = ""
     aid: str = ""
     code: str = ""

@@ -1,6 +1,8 @@
 """Errors as answers."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,20 @@ def test_each_error_has_a_status(code: ErrorCode) -> None:
     assert answer.content_type == "application/json"
     assert json.loads(answer.body) == {"error": code, "message": "it is so", "hint": error.hint}
     assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+@pytest.mark.checkout
+def test_statuses_are_documented() -> None:
+    """The page on errors has the table of statuses."""
+    page = (Path(__file__).parents[3] / "docs" / "errors.md").read_text("utf-8")
+    section = page.split("## Over HTTP\n", 1)[1]
+    told = {
+        name: int(status)
+        for names, status in re.findall(r"^\| ([A-Za-z][\w., ]+) \| (\d{3})", section, re.MULTILINE)
+        for name in names.split(", ")
+    }
+    by_class = {kind.__name__: status for kind, status in _CLASSES.values()}
+    assert told == by_class | {str(code): status for code, status in _OTHERS.items()}
 
 
 def test_errors_of_no_known_class_are_failures() -> None:
