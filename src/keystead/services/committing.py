@@ -32,7 +32,7 @@ class _Waiting(msgspec.Struct, gc=False):
     """A submission and who waits for it."""
 
     submission: Submission
-    ended: "Future[Submitted]"
+    ended: "asyncio.Future[Submitted]"
 
 
 class _Job(msgspec.Struct, gc=False):
@@ -85,9 +85,9 @@ class Committer:
         Raises:
             KeysteadError: nothing of it was kept.
         """
-        ended: Future[Submitted] = Future()
+        ended: asyncio.Future[Submitted] = asyncio.get_running_loop().create_future()
         self._work.put(_Waiting(submission, ended))
-        return await asyncio.wrap_future(ended)
+        return await ended
 
     async def run(self, work: Callable[[Witness], T]) -> T:
         """Return what `work` returns, which has the witness to itself meanwhile."""
@@ -143,23 +143,18 @@ class Committer:
                 yield self._work.get_nowait()
 
     def _commit(self, witness: Witness, batch: Sequence[_Waiting]) -> None:
+        answers: Sequence[Submitted | Exception]
         try:
             answers = witness.submit([one.submission for one in batch])
+            self.fault, self.quarantined = None, witness.quarantined
         except KeysteadError as error:
             self._fail(error)
-            for one in batch:
-                one.ended.set_exception(error)
-            return
+            answers = [error] * len(batch)
         except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
-            for one in batch:
-                one.ended.set_exception(error)
-            return
-        self.fault, self.quarantined = None, witness.quarantined
-        for one, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, KeysteadError):
-                one.ended.set_exception(answer)
-            else:
-                one.ended.set_result(answer)
+            answers = [error] * len(batch)
+        # All at once: each call wakes the loop up.
+        ended = [one.ended for one in batch]
+        ended[0].get_loop().call_soon_threadsafe(_deliver, ended, answers)
 
     def _tidy(self, witness: Witness) -> None:
         witness.tidy(self._now(), probe=self.fault is not None)
@@ -180,6 +175,18 @@ class Committer:
         ):
             # After a failed sync nobody knows what is on the disk. A new process reads it again.
             self.broken()
+
+
+def _deliver(
+    ended: Sequence["asyncio.Future[Submitted]"], answers: Sequence[Submitted | Exception]
+) -> None:
+    for one, answer in zip(ended, answers, strict=True):
+        if one.done():  # nobody waits any more
+            continue
+        if isinstance(answer, Exception):
+            one.set_exception(answer)
+        else:
+            one.set_result(answer)
 
 
 def _end(ended: "Future[Any]", work: Callable[[], Any]) -> None:
