@@ -1,0 +1,253 @@
+"""The watcher: what it keeps of answers, what it tells, and what it never says."""
+
+import pytest
+
+from keystead.cesr.keys import digest
+from keystead.errors import ErrorCode, UsageError
+from keystead.keri.build import Configuration
+from keystead.keri.seals import DigestSeal
+from keystead.node.bundles import read_bundle
+from keystead.node.freshness import Policy, Status
+from keystead.node.watching import MOST_SOURCES, MOST_WATCHED, Watch, check_room, log_url
+from keystead.stores.memory import MemoryStore
+from keystead.stores.watching import SqliteWatch
+from keystead.testing.authoring import Author, KeyPair, Signed, witness
+from support.watching import at, source, watch_in
+
+ONE, TWO, THREE = (source(name) for name in ("one", "two", "three"))
+WITNESSES = [witness(name) for name in ("one", "two", "three")]
+OTHER = DigestSeal(digest(b"other"))
+
+
+def _author(name: str = "watched") -> tuple[Author, Signed]:
+    author = Author(name, witnesses=WITNESSES)
+    return author, author.incept()
+
+
+def _follow(store: SqliteWatch, author: Author) -> None:
+    store.watch(author.aid, [ONE, TWO, THREE], at(0).wall)
+
+
+def _served(
+    watch: Watch, author: Author, url: str, *made: Signed, second: float = 1.0
+) -> list[str]:
+    """Let a source serve events; return the kinds of notices."""
+    body = b"".join(one.framed for one in made)
+    took = watch.took(author.aid, url, body, at(second), at(second + 0.5))
+    return [one.kind for one in took.notices]
+
+
+def _statuses(watch: Watch, author: Author, second: float = 2.0) -> list[Status]:
+    found = {one.view.source.url: one.status for one in watch.confirmations(author.aid, at(second))}
+    return [found[one.url] for one in (ONE, TWO, THREE)]
+
+
+def test_a_state_tells_who_confirmed_it_and_when() -> None:
+    """Nothing says that a state is current; each source has its own time."""
+    author, begun = _author()
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        assert watch.state(author.aid, Policy(), at(0))["state"] is None
+        assert _served(watch, author, ONE.url, begun, second=10) == ["event"]
+        assert _served(watch, author, TWO.url, begun, second=20) == []
+        watch.failed(author.aid, THREE.url, "gone", at(30))
+        state = watch.state(author.aid, Policy(None, 2), at(40), "nonce")
+    assert state["state"]["d"] == begun.event.said
+    assert (state["confirmed_by"], state["sources"], state["nonce"]) == (2, 3, "nonce")
+    assert "current" not in state["summary"]
+    assert "as confirmed by 2 of 3 sources" in state["summary"]
+    ages = {one["url"]: one["age"] for one in state["by_source"]}
+    assert ages == {ONE.url: 30.0, TWO.url: 20.0, THREE.url: None}
+    assert state["policy"]["met"]
+
+
+def test_a_policy_that_is_not_met_says_why() -> None:
+    """Age and number of sources fail closed, with a reason for each source."""
+    author, begun = _author()
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        _served(watch, author, ONE.url, begun, second=10)
+        state = watch.state(author.aid, Policy(5.0, 1), at(40))
+    assert not state["policy"]["met"]
+    assert state["confirmed_by"] == 0
+    assert any("30 s ago" in reason for reason in state["policy"]["reasons"])
+
+
+def test_an_event_with_too_few_receipts_is_pending() -> None:
+    """It is not accepted and not confirmed; the receipts of another source complete it."""
+    author, begun = _author()
+    event = author.interact()
+    short = Signed(event.event, event.signatures, event.receipts[:2])
+    rest = Signed(event.event, event.signatures, event.receipts[2:])
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        assert _served(watch, author, ONE.url, begun, short) == ["event", "pending"]
+        assert _served(watch, author, ONE.url, begun, short) == []
+        (pending,) = watch.state(author.aid, Policy(), at(2))["pending"]
+        assert pending["waits_for"] == [{"what": "receipts", "detail": "2 of 3 receipts"}]
+        assert watch.state(author.aid, Policy(), at(2))["state"]["s"] == "0"
+        assert _served(watch, author, TWO.url, begun, rest) == ["event"]
+        state = watch.state(author.aid, Policy(), at(3))
+        assert state["state"]["s"] == "1"
+        assert state["pending"] == []
+        assert _statuses(watch, author)[:2] == [Status.BEHIND, Status.CONFIRMS]
+
+
+def test_a_source_that_goes_back_is_told_of() -> None:
+    """A log that lost its end is a warning, once, until it has it again."""
+    author, begun = _author()
+    event = author.interact()
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        _served(watch, author, ONE.url, begun, event)
+        assert _served(watch, author, ONE.url, begun) == ["rollback"]
+        assert _served(watch, author, ONE.url, begun) == []
+        assert _statuses(watch, author)[0] is Status.ROLLED_BACK
+        assert _served(watch, author, ONE.url, begun, event) == []
+        assert _statuses(watch, author)[0] is Status.CONFIRMS
+
+
+def test_a_recovery_is_no_duplicity_and_no_rollback() -> None:
+    """A rotation that takes interactions back is told of as such; the first log is kept."""
+    author, begun = _author()
+    twin = author.fork()
+    stolen, recovered = twin.interact(OTHER), author.rotate()
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        assert _served(watch, author, ONE.url, begun, stolen) == ["event"]
+        assert _served(watch, author, TWO.url, begun, recovered) == ["recovery"]
+        assert _served(watch, author, ONE.url, begun, stolen, recovered) == []
+        assert _statuses(watch, author)[:2] == [Status.CONFIRMS, Status.CONFIRMS]
+        kept = [one.event.said for one in store.events.first_seen(author.aid)]
+    assert kept == [one.event.said for one in (begun, stolen, recovered)]
+
+
+def test_another_version_is_kept_as_proof_and_never_stands() -> None:
+    """First seen wins; the bundle proves the other version, and its source confirms nothing."""
+    author, begun = _author()
+    twin = author.fork()
+    first, other = author.rotate(), twin.rotate(anchors=[OTHER])
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        _served(watch, author, ONE.url, begun, first)
+        assert _served(watch, author, TWO.url, begun, other) == ["duplicity"]
+        assert _served(watch, author, TWO.url, begun, other) == []
+        assert _statuses(watch, author)[:2] == [Status.CONFIRMS, Status.OTHER_VERSION]
+        state = watch.state(author.aid, Policy(), at(3))
+        assert state["state"]["d"] == first.event.said
+        assert [one["other"] for one in state["duplicity"]] == [other.event.said]
+        (bundle,) = store.bundles(author.aid)
+        assert bundle.sources == (TWO.url,)
+        proof = read_bundle(bundle.data, MemoryStore(), at(0).wall)
+    assert proof.observation is not None
+    assert (proof.observation.first, proof.observation.other) == (
+        first.event.said,
+        other.event.said,
+    )
+
+
+def test_receipts_of_several_sources_come_together_in_a_proof() -> None:
+    """Each witness that served the other version is named, with its receipt."""
+    author, begun = _author()
+    twin = author.fork()
+    first, other = author.rotate(), twin.rotate(anchors=[OTHER])
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        _served(watch, author, ONE.url, begun, first)
+        for place, url in enumerate((TWO.url, THREE.url), 1):
+            part = Signed(other.event, other.signatures, other.receipts[place : place + 1])
+            _served(watch, author, url, begun, part, second=float(place))
+        (bundle,) = store.bundles(author.aid)
+    assert {one.index for one in bundle.proofs.witness_signatures} == {1, 2}
+    assert bundle.sources == (TWO.url, THREE.url)
+    assert bundle.observed_at == at(1.5).wall
+
+
+def test_two_versions_of_which_none_is_accepted_are_told_of() -> None:
+    """A controller who splits its witnesses evenly is seen before either version stands."""
+    author, begun = _author()
+    twin = author.fork()
+    one, two = author.interact(), twin.interact(OTHER)
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        _served(watch, author, ONE.url, begun, Signed(one.event, one.signatures, one.receipts[:1]))
+        part = Signed(two.event, two.signatures, two.receipts[1:2])
+        assert _served(watch, author, TWO.url, begun, part) == ["pending", "undecided"]
+        # When one of them gets its receipts, the other is proven.
+        assert _served(watch, author, THREE.url, begun, one) == ["duplicity", "event"]
+
+
+def test_strangers_in_an_answer_are_passed_over() -> None:
+    """A source cannot fill the store with logs that nobody asked for."""
+    author, begun = _author()
+    stranger = Author("stranger").incept()
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        _served(watch, author, ONE.url, stranger, begun)
+        assert list(store.events.identifiers()) == [author.aid]
+
+
+def test_the_log_of_a_delegator_is_asked_for() -> None:
+    """A delegate is accepted when the log of its delegator has come."""
+    head, begun = _author("head")
+    arm = Author("arm", witnesses=WITNESSES)
+    delegate = arm.incept(configuration=Configuration(delegator=head.aid))
+    approval = head.interact(delegate.seal)
+    with watch_in() as (watch, store):
+        store.watch(arm.aid, [ONE], at(0).wall)
+        took = watch.took(arm.aid, ONE.url, delegate.framed, at(1), at(1))
+        assert took.unknown == (head.aid,)
+        more = begun.framed + approval.framed
+        assert watch.took_more(head.aid, ONE.url, more, at(2)) == ()
+        took = watch.took(arm.aid, ONE.url, delegate.framed, at(1), at(3))
+        assert took.unknown == ()
+        assert watch.confirmations(arm.aid, at(3))[0].status is Status.CONFIRMS
+
+
+def test_an_answer_without_the_log_is_a_failure() -> None:
+    """Failures are counted, so that the source is asked less often."""
+    author, _ = _author()
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        assert watch.took(author.aid, ONE.url, b"not CESR", at(1), at(1)).failures == 1
+        assert watch.took(author.aid, ONE.url, b"", at(2), at(2)).failures == 2
+        assert watch.failed(author.aid, ONE.url, "gone", at(3)) == 3
+        assert watch.failed(author.aid, "http://unknown.example", "gone", at(3)) == 0
+
+
+def test_what_is_no_longer_followed_is_not_written() -> None:
+    """An answer that comes after the operator has removed the source changes nothing."""
+    author, begun = _author()
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        store.unwatch(author.aid)
+        assert _served(watch, author, ONE.url, begun) == []
+        assert store.events.key_state(author.aid) is None
+        watch.expire(at(5))
+
+
+def test_a_restart_goes_on_with_what_was_seen() -> None:
+    """Another process knows the ages, and does not tell again what was told."""
+    author, begun = _author()
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        _served(watch, author, ONE.url, begun, second=10)
+        later = Watch(store, watch.aid, KeyPair("the watcher").sign, at(20))
+        assert later.confirmations(author.aid, at(30))[0].age == 20.0
+        assert _served(later, author, ONE.url, begun, second=31) == []
+
+
+def test_where_sources_have_logs() -> None:
+    """Witnesses have the routes of keri 1.x, watchers their own."""
+    author, _ = _author()
+    assert log_url(ONE, author.aid) == f"{ONE.url}/query?typ=kel&pre={author.aid}"
+    assert log_url(source("w", "watcher"), author.aid).endswith(f"/log/{author.aid}")
+
+
+def test_there_is_an_end_to_what_is_followed() -> None:
+    """Identifiers and sources have bounds."""
+    check_room(MOST_WATCHED - 1, MOST_SOURCES)
+    for watched, sources in ((MOST_WATCHED, 1), (0, MOST_SOURCES + 1)):
+        with pytest.raises(UsageError) as raised:
+            check_room(watched, sources)
+        assert raised.value.code is ErrorCode.ARGUMENT
