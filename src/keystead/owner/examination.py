@@ -166,7 +166,7 @@ class Examination:
         self._set_back += entry.at < self._time
         self._time = entry.at
         note = entry.note
-        if entry.kind == OUTBOX and entry.digest:
+        if entry.kind == OUTBOX and entry.digest and note.evidence:
             self.signed.append((entry.id, note.evidence))
         elif entry.kind == KEY and note.after:
             yield from self._step(entry, about)
@@ -217,7 +217,7 @@ class Examination:
         if value is None or _NAMES[row.kind](value) != row.id:
             yield _unreadable(row.kind, row.id)
             return
-        name = value.name if isinstance(value, IdentifierRecord) else ""
+        name = value.name if isinstance(value, IdentifierRecord | Contact) else ""
         yield from _tagged(row, vault.tag(row.kind, name) if name else None)
         self.values[row.kind][row.id] = value
 
