@@ -3,7 +3,8 @@
 import os
 import re
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import click
 
@@ -18,18 +19,28 @@ def examples(command: click.Command) -> list[str]:
     return [re.split(r"\s{2,}", line)[0] for line in lines]
 
 
-def run_examples(desk: Desk, command: click.Command, *, asking: Collection[str] = ()) -> None:
+def run_examples(
+    desk: Desk,
+    command: click.Command,
+    *,
+    asking: Collection[str] = (),
+    instead: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Run the examples of a command by a shell, one after another.
 
     Args:
         desk: where.
         command: whose.
         asking: those that ask on a terminal, which is not there, so that they are refused.
+        instead: what stands for something in the examples, such as HOST -> what is meant here.
     """
     path = f"{COMMAND.parent}:{os.environ['PATH']}"
     lines = examples(command)
     assert lines
-    for line in lines:
+    for shown in lines:
+        line = shown
+        for word, meant in instead.items():
+            line = line.replace(word, meant)
         ended = subprocess.run(
             ["/bin/sh", "-c", line],
             env={**desk.owner.environment, "PATH": path},

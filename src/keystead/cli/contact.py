@@ -26,9 +26,9 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
     epilog="""\b
 Examples:
   keystead contact add https://HOST/oobi/AID/witness --name bob
-  keystead contact add bob.cesr --name bob
+  keystead contact add carol.cesr --name carol
   keystead contact challenge bob                 words for Bob to sign
-  keystead contact verify bob answer.cesr        his answer"""
+  keystead contact list"""
 )
 def contact() -> None:
     """Keep identifiers of others, and check that who speaks has their keys."""
@@ -38,8 +38,8 @@ def contact() -> None:
     epilog="""\b
 Examples:
   keystead contact add https://HOST/oobi/AID/witness --name bob
-  keystead contact add bob.cesr --name bob       his exported log
-  keystead contact add - --name bob < bob.cesr
+  keystead contact add carol.cesr --name carol   her exported log
+  keystead contact add - --name dora < dora.cesr
 
 \b
 The name that a URL proposes is taken when none is given.""",
@@ -237,7 +237,7 @@ Examples:
 
 \b
 Give the words to Bob over a channel by which you know him, such as a call; they are no secret. He
-answers with: keystead contact respond YOU --as bob --words "..." -o answer.cesr
+answers with: keystead contact respond YOU --as bob --words "WORDS" -o answer.cesr
 When his keys change, the answer no longer counts: ask again.""",
 )
 @click.argument("name")
@@ -263,9 +263,8 @@ def challenge(place: WalletPlace, name: str, *, within: str, json_output: bool) 
 @contact.command(
     epilog="""\b
 Examples:
-  keystead contact respond alice --as bob --words "one two ..." -o answer.cesr
-  keystead contact respond alice --as bob -o answer.cesr < words.txt
-  keystead contact respond alice --as bob --words "one two ..." > answer.cesr
+  keystead contact respond alice --as bob --words "WORDS" -o answer.cesr
+  keystead contact respond alice --as bob < words.txt > answer.cesr
 
 \b
 Answer only whom you know: the answer tells that you are there and have your keys. It names who
@@ -316,7 +315,7 @@ def respond(
     epilog="""\b
 Examples:
   keystead contact verify bob answer.cesr
-  keystead contact verify bob - < answer.cesr
+  keystead contact verify carol - < carol.cesr
 
 \b
 It holds when it is signed with the keys that the log of the contact names last, has the words that

@@ -191,7 +191,8 @@ _CHALLENGES = {
 
 def _head_value(head: "AcceptedEvent | None") -> dict[str, Any]:
     if head is None:
-        return {"sn": None, "said": None, "keys": 0, "witnesses": 0, "receipts": 0, "seen_at": None}
+        labels = ("sn", "said", "keys", "witnesses", "witness_threshold", "receipts", "seen_at")
+        return dict.fromkeys(labels)
     last = head.state.establishment
     return {
         "sn": f"{head.event.sn:x}",
