@@ -153,6 +153,23 @@ def test_logs_have_no_secrets() -> None:
     assert "secret" not in told
 
 
+def test_logs_that_nobody_reads_do_not_stop_the_service() -> None:
+    """When the pipe of the log is full, lines are dropped and counted; requests are answered."""
+    with (
+        _running("--json", "--metrics-port", "0") as running,
+        socket.create_connection(("127.0.0.1", running.ports[0]), 10) as connection,
+    ):
+        for _ in range(20):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            for _ in range(100):
+                assert read_answer(connection).status == 200
+        metrics = running.ask("/metrics", metrics=True).body.decode()
+        dropped = re.search(r"^keystead_log_dropped_total (\d+)", metrics, re.MULTILINE)
+        assert dropped is not None
+        assert int(dropped[1]) > 100
+        assert running.stop()[0] == 0
+
+
 def test_health_and_metrics_have_places() -> None:
     """Health is told by the service; metrics on a port of their own, with nothing else."""
     with _running("full", "--json", "--metrics-port", "0") as running:

@@ -4,6 +4,7 @@ Logs are lines of JSON with the fields of `Entry` and no others: no bodies, head
 paths can get into them. Metrics have a registry of their own, and a port of their own.
 """
 
+import select
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -66,8 +67,9 @@ class Observer:
     """
 
     def __init__(self, log: TextIO) -> None:
-        """Begin; lines go to `log`, each flushed."""
+        """Begin; lines go to `log`, each flushed, as long as somebody takes them."""
         self._log = log
+        self._room = _room_of(log)
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "keystead_http_requests",
@@ -93,6 +95,10 @@ class Observer:
             "Requests that came too often.",
             ("limit",),
             registry=self.registry,
+        )
+
+        self._dropped = Counter(
+            "keystead_log_dropped", "Lines that nobody took.", registry=self.registry
         )
 
     def watch(
@@ -178,11 +184,29 @@ class Observer:
         )
 
     def _say(self, entry: Entry) -> None:
+        """Write a line, or drop it when nobody reads or the disk is full: serving goes on."""
+        if self._room is not None and not self._room.poll(0):
+            self._dropped.inc()
+            return
         try:
             self._log.write(msgspec.json.encode(entry).decode() + "\n")
             self._log.flush()
         except OSError:
-            pass  # nobody reads, or the disk is full: serving goes on
+            self._dropped.inc()
+
+
+def _room_of(log: TextIO) -> "select.poll | None":
+    """Return what tells whether a line can be written at once; None if that is no file.
+
+    A pipe counts as writable only when 4 KiB fit, which is more than a line (pipe(7)).
+    """
+    try:
+        descriptor = log.fileno()
+    except OSError:
+        return None
+    room = select.poll()
+    room.register(descriptor, select.POLLOUT)
+    return room
 
 
 def _health(request: Request, not_ready: Callable[[], Sequence[str]]) -> Response:
