@@ -12,7 +12,7 @@ from keystead.cli.fetching import Network, network_options
 from keystead.cli.output import ExitCode, say, say_error
 
 if TYPE_CHECKING:
-    from keystead.cesr.keys import Aid
+    from keystead.cesr.keys import Aid, Said
     from keystead.owner.wallet import Wallet
     from keystead.owner.witnessing import Collected
     from keystead.ports.transport import Transport
@@ -89,17 +89,16 @@ def collect_for(wallet: "Wallet", aid: str, collecting: Collecting) -> ExitCode:
     Returns:
         How the command ends: waiting, if it was to wait and there are still too few.
     """
-    from keystead.owner.witnesses import is_witnessed  # noqa: PLC0415 - for --help
+    from keystead.owner.witnesses import find_shown, latest  # noqa: PLC0415 - for --help
 
     record = wallet.identifier(aid)
-    state = wallet.events.key_state(record.aid)
-    if state is None or not (state.establishment.witnesses or _has_work(wallet, record.aid)):
+    last = latest(wallet, record)
+    if not last.witnesses and not _has_work(wallet, record.aid):
         return ExitCode.DONE
-    place, said = state.sn, state.said
 
     def enough() -> bool:
-        last = wallet.events.accepted(record.aid, said)
-        return last is not None and is_witnessed(last)
+        now = find_shown(wallet, record.aid, last.event.said)
+        return now is not None and now.is_witnessed
 
     if collecting.timeout:
         transport = collecting.network.transport()
@@ -112,7 +111,7 @@ def collect_for(wallet: "Wallet", aid: str, collecting: Collecting) -> ExitCode:
         )
     if enough() or not collecting.timeout:
         return ExitCode.DONE
-    tell_waiting(wallet, record.aid, place)
+    tell_waiting(wallet, record.aid, last.event.said)
     return ExitCode.WAITING
 
 
@@ -153,24 +152,24 @@ def run_until(
         time.sleep(pause)
 
 
-def tell_waiting(wallet: "Wallet", aid: "Aid", sn: int) -> None:
+def tell_waiting(wallet: "Wallet", aid: "Aid", said: "Said") -> None:
     """Say that an event has too few receipts, why, and how to go on."""
     import shlex  # noqa: PLC0415 - for --help
 
     from keystead.owner.outbox import find_outgoing  # noqa: PLC0415 - for --help
-    from keystead.owner.witnesses import receipts  # noqa: PLC0415 - for --help
+    from keystead.owner.witnesses import find_shown  # noqa: PLC0415 - for --help
 
-    accepted = wallet.events.event(aid, sn)
+    shown = find_shown(wallet, aid, said)
+    if shown is None:
+        return
+    sn, name = shown.event.sn, wallet.identifier(aid).name
     work = find_outgoing(wallet, aid, sn)
-    name = wallet.identifier(aid).name
     for one in () if work is None else work.deliveries:
         if one.detail:
             say(f"witness {one.witness}: {one.detail} [{one.code}]")
-    if accepted is not None:
-        needed = accepted.state.establishment.witness_threshold
-        count = len(receipts(accepted))
-        hint = f"the event stands here; go on with: keystead outbox run {shlex.quote(name)}"
-        say_error(f"event {sn:x} of {name} has {count} of the {needed} receipts it needs", hint)
+    told = f"{len(shown.receipted)} of the {shown.threshold} receipts"
+    hint = f"the event stands here; go on with: keystead outbox run {shlex.quote(name)}"
+    say_error(f"event {sn:x} of {name} has {told} that it needs", hint)
 
 
 def _comes_soon(wallet: "Wallet", aid: "Aid") -> bool:

@@ -58,21 +58,32 @@ Examples:
 @click.argument("name")
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.")
 @_force_option
+@collecting_options
 @json_option
 @wallet_options
 def request(
-    place: WalletPlace, name: str, *, output: str | None, force: bool, json_output: bool
+    place: WalletPlace,
+    name: str,
+    *,
+    output: str | None,
+    force: bool,
+    collecting: Collecting,
+    json_output: bool,
 ) -> None:
     """Write what the delegator needs to approve the event that waits.
 
-    It can be written again until the event is complete, and is always the same. With --json,
-    which needs -o, the result tells what was written.
+    It can be written again until the event is complete. If the identifier has witnesses, it holds
+    their receipts, for a delegator approves nothing without. With --json, which needs -o, the
+    result tells what was written.
     """
     from keystead.owner import delegation as owner  # noqa: PLC0415 - for --help
 
     _check_output(output, json_output=json_output)
     with open_wallet(place) as wallet:
         found = owner.waiting(wallet, name)
+        code = collect_for(wallet, found.record.aid, collecting)
+        if code:
+            click.get_current_context().exit(code)
         data = b"".join(owner.request(wallet, name))
     _write(output, data, force=force)
     if json_output:

@@ -122,7 +122,7 @@ def create(  # noqa: PLR0913 - one parameter for each option
         found = find_witnesses(wallet, witnesses, collecting)
         record = owner.create(wallet, name, msgspec.structs.replace(wanted, witnesses=found))
         code = collect_for(wallet, record.aid, collecting)
-        one = report.overview_of(wallet, record)
+        one = report.overview_of(wallet, wallet.identifier(record.aid))
     if json_output:
         click.echo(as_json(report.overview_value(one)))
     else:

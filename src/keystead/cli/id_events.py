@@ -296,11 +296,11 @@ def _conclude(
     """Collect receipts for an event that is on the log now, or waits for its delegator; tell."""
     from keystead.cli import id_report as report  # noqa: PLC0415 - for --help
 
+    code = collect_for(wallet, name, collecting)
     record = wallet.identifier(name)
-    code = collect_for(wallet, record.aid, collecting)
     if accepted is not None:  # with the receipts that came
         accepted = wallet.events.accepted(record.aid, accepted.event.said)
-    value = report.made_value(record, accepted, repeated=repeated)
+    value = report.made_value(wallet, record, accepted, repeated=repeated)
     if json_output:
         click.echo(as_json(value))
     else:

@@ -15,7 +15,7 @@ from keystead.owner.exporting import outgoing
 from keystead.owner.outbox import submissions
 from keystead.owner.settlement import why_behind
 from keystead.owner.wallet import IdentifierRecord, Wallet
-from keystead.owner.witnesses import is_witnessed, receipts
+from keystead.owner.witnesses import Shown, is_witnessed, shown, shown_pending
 
 if TYPE_CHECKING:
     from keystead.ports.keys import Mark
@@ -48,10 +48,14 @@ class Overview(msgspec.Struct, frozen=True, gc=False):
     witness_threshold: int | None
 
 
-def overview(record: IdentifierRecord, last: AcceptedEvent | None, mark: "Mark | None") -> Overview:
-    """Return how one identifier stands, by the last event of its log."""
+def overview(wallet: Wallet, record: IdentifierRecord, mark: "Mark | None") -> Overview:
+    """Return how one identifier stands: by the last event of its log, and one that waits."""
+    last = _last(wallet, record)
+    pending = shown_pending(wallet, record) if record.pending else None
+    newest = pending or (None if last is None else shown(last))
+    counts = (None, None) if newest is None else _receipts(newest)
     if last is None:
-        return Overview(record.name, record.aid, "waiting", None, None, "0", None, None)
+        return Overview(record.name, record.aid, "waiting", None, None, "0", *counts)
     state = last.state
     standing: str = "active"
     following: str | None = f"{state.sn + 1:x}"
@@ -65,7 +69,6 @@ def overview(record: IdentifierRecord, last: AcceptedEvent | None, mark: "Mark |
         standing = "unfinished"
     elif not is_witnessed(last):
         standing = "unwitnessed"
-    count, needed = _receipts(last)
     return Overview(
         record.name,
         record.aid,
@@ -73,8 +76,7 @@ def overview(record: IdentifierRecord, last: AcceptedEvent | None, mark: "Mark |
         f"{state.sn:x}",
         state.said,
         following,
-        count,
-        needed,
+        *counts,
     )
 
 
@@ -82,16 +84,13 @@ def overviews(wallet: Wallet) -> list[Overview]:
     """Return how all identifiers stand, in the order in which they were made."""
     records = wallet.identifiers()
     marks = wallet.vault.marks([record.aid for record in records])
-    return [
-        overview(record, _last(wallet, record), mark)
-        for record, mark in zip(records, marks, strict=True)
-    ]
+    return [overview(wallet, record, mark) for record, mark in zip(records, marks, strict=True)]
 
 
 def overview_of(wallet: Wallet, record: IdentifierRecord) -> Overview:
     """Return how one identifier of a wallet stands."""
     (mark,) = wallet.vault.marks([record.aid])
-    return overview(record, _last(wallet, record), mark)
+    return overview(wallet, record, mark)
 
 
 def overview_value(one: Overview) -> dict[str, Any]:
@@ -136,20 +135,23 @@ def event_value(accepted: AcceptedEvent) -> dict[str, Any]:
         "said": event.said,
         "accepted_at": accepted.first_seen_at,
         "anchors": len(event.anchors),
-        "receipts": _receipts(accepted)[0],
+        "receipts": _receipts(shown(accepted))[0],
     }
 
 
 def made_value(
-    record: IdentifierRecord, accepted: AcceptedEvent | None, *, repeated: bool
+    wallet: Wallet, record: IdentifierRecord, accepted: AcceptedEvent | None, *, repeated: bool
 ) -> dict[str, Any]:
     """Return the event that a command made as JSON values.
 
     Args:
+        wallet: whose.
         record: the identifier.
         accepted: the event; None when it waits for the delegator.
         repeated: it was there before.
     """
+    told = shown_pending(wallet, record) if accepted is None else shown(accepted)
+    count, needed = _receipts(told)
     if accepted is None:
         event = _pending(record)
         assert event is not None  # noqa: S101 - an event that is not accepted waits
@@ -165,8 +167,8 @@ def made_value(
         **event,
         "waiting": accepted is None,
         "repeated": repeated,
-        "receipts": None if accepted is None else _receipts(accepted)[0],
-        "witness_threshold": None if accepted is None else _receipts(accepted)[1],
+        "receipts": count,
+        "witness_threshold": needed,
     }
 
 
@@ -178,6 +180,8 @@ def made_lines(value: dict[str, Any]) -> Iterator[str]:
         yield f"{name} has {event} already; nothing was done"
     if value["waiting"]:
         yield f"{name}: {event} waits for its delegator"
+        if value["witness_threshold"]:
+            yield f"receipts: {value['receipts']}, needs {value['witness_threshold']}"
         yield f"next: keystead delegation request {quoted(name)}"
         return
     if not value["repeated"]:
@@ -193,6 +197,8 @@ def created_lines(one: Overview, keys: int) -> Iterator[str]:
     yield f"{name} is {one.aid}"
     if one.state == "waiting":
         yield "its delegator has to approve it before it can be used"
+        if one.witness_threshold:
+            yield f"receipts: {one.receipts}, needs {one.witness_threshold}"
         yield f"next: keystead delegation request {quoted(name)}"
         return
     yield f"event {one.sn} of its log puts {keys} {_plural('key', keys)} in force"
@@ -298,10 +304,9 @@ def _last(wallet: Wallet, record: IdentifierRecord) -> AcceptedEvent | None:
     return None if state is None else wallet.events.event(record.aid, state.sn)
 
 
-def _receipts(accepted: AcceptedEvent) -> tuple[int | None, int | None]:
+def _receipts(event: Shown) -> tuple[int | None, int | None]:
     """Return how many receipts an event has and needs; None without witnesses."""
-    last = accepted.state.establishment
-    return (len(receipts(accepted)), last.witness_threshold) if last.witnesses else (None, None)
+    return (len(event.receipted), event.threshold) if event.witnesses else (None, None)
 
 
 _STATES: Final = {

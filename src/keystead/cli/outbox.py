@@ -114,7 +114,7 @@ def run(  # noqa: PLR0913 - one parameter for each option
         left = [_value(wallet, one) for one in submissions(wallet, aid)]
         short = lacking(wallet, aid)
         for one in short:
-            tell_waiting(wallet, one.aid, one.sn)
+            tell_waiting(wallet, one.aid, one.event.said)
     if json_output:
         value = {"receipts": done.receipts, "failures": done.failures, "events": left}
         click.echo(as_json(value))
@@ -159,8 +159,8 @@ def cancel(
     with open_wallet(place) as wallet:
         record = wallet.identifier(name)
         for one in lacking(wallet, record.aid):
-            if wanted in (None, one.sn):
-                say(f"warning: event {one.sn:x} of {record.name} has too few receipts")
+            if wanted in (None, one.event.sn):
+                say(f"warning: event {one.event.sn:x} of {record.name} has too few receipts")
                 say("warning: without them nobody accepts it, and nothing can follow it")
         confirm(f"Give up what {printable(record.name)} still wants of witnesses?", yes=yes)
         count = give_up(wallet, record.aid, sn=wanted, witness=who)
@@ -172,17 +172,17 @@ def cancel(
 
 def _value(wallet: "Wallet", work: "Outgoing") -> dict[str, Any]:
     """Return what is left to do for an event as JSON values."""
-    from keystead.owner.witnesses import receipts  # noqa: PLC0415 - for --help
+    from keystead.owner.witnesses import find_shown  # noqa: PLC0415 - for --help
 
-    accepted = wallet.events.accepted(work.aid, work.said)
+    shown = find_shown(wallet, work.aid, work.said)
     return {
         "name": wallet.identifier(work.aid).name,
         "aid": work.aid,
         "sn": f"{work.sn:x}",
         "said": work.said,
         "since": work.since,
-        "receipts": 0 if accepted is None else len(receipts(accepted)),
-        "threshold": 0 if accepted is None else accepted.state.establishment.witness_threshold,
+        "receipts": 0 if shown is None else len(shown.receipted),
+        "threshold": 0 if shown is None else shown.threshold,
         "witnesses": [_delivery(one) for one in work.deliveries],
     }
 

@@ -19,8 +19,7 @@ from keystead.owner.compromises import compromises
 from keystead.owner.examination import Progress, in_parts
 from keystead.owner.findings import Finding, Kind
 from keystead.owner.notices import past_keys
-from keystead.owner.settlement import parse
-from keystead.owner.wallet import IdentifierRecord, Wallet
+from keystead.owner.wallet import IdentifierRecord, Wallet, parse_event
 from keystead.ports.keys import KeySource, Sealed
 from keystead.suites import Suite
 
@@ -218,7 +217,7 @@ class ControlCheck:
 
     def _control(self, record: IdentifierRecord, state: KeyState | None) -> Control:
         if record.pending:
-            event = parse(record.pending.encode())
+            event = parse_event(record.pending.encode())
             assert isinstance(event, EstablishmentEvent)  # noqa: S101 - no other needs approval
             after = self._usable(event.next_key_digests, event.next_threshold)
             return Control.WAITS if after in (Control.YES, Control.ENDED) else after

@@ -33,9 +33,10 @@ from keystead.owner.intake import bounded, delegates_in, take_in
 from keystead.owner.notices import publish_notices
 from keystead.owner.plans import Change
 from keystead.owner.records import Note
-from keystead.owner.settlement import begun, parse
+from keystead.owner.settlement import begun
 from keystead.owner.trust import check_state
-from keystead.owner.wallet import IdentifierRecord, Wallet
+from keystead.owner.wallet import IdentifierRecord, Wallet, parse_event
+from keystead.owner.witnesses import shown_pending, unwitnessed
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +95,7 @@ def waiting(wallet: Wallet, name: str) -> Waiting:
         what = f"no event of {record.name} waits for a delegator"
         hint = "it has none, or its latest event is in force: keystead id show NAME"
         raise UsageError(ErrorCode.ARGUMENT, what, hint=hint)
-    event, state = parse(record.pending.encode()), wallet.events.key_state(record.aid)
+    event, state = parse_event(record.pending.encode()), wallet.events.key_state(record.aid)
     if isinstance(event, DelegatedInception):
         return Waiting(record, event, event.delegator)
     delegator = None if state is None else state.establishment.delegator
@@ -109,12 +110,18 @@ def request(wallet: Wallet, name: str) -> Iterator[bytes]:
     Raises:
         UsageError: there is no such identifier (usage.unknown), or nothing of it waits
             (usage.argument).
+        KeystoreError: the event has too few receipts (keystore.unwitnessed).
     """
     record = waiting(wallet, name).record
+    pending = shown_pending(wallet, record)
+    if not pending.is_witnessed:
+        raise unwitnessed(record, pending)
     yield from replay_approved(wallet.events, record.aid, {})
     signatures = tuple(indexed.read_text(text.encode())[0] for text in record.pending_signatures)
-    group = Group(GroupKind.CONTROLLER_SIGNATURES, signatures)
-    yield record.pending.encode() + write_frame([group])
+    groups = [Group(GroupKind.CONTROLLER_SIGNATURES, signatures)]
+    if pending.receipts:
+        groups.append(Group(GroupKind.WITNESS_SIGNATURES, pending.receipts))
+    yield record.pending.encode() + write_frame(groups)
 
 
 def requested(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> list[Asked]:

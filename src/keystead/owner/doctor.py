@@ -16,7 +16,7 @@ from keystead.owner.control import ControlCheck, KeyCheck, Standing
 from keystead.owner.examination import STATE_ID, Examination, Progress, in_parts
 from keystead.owner.findings import Finding, Kind, Severity
 from keystead.owner.notices import publish_notices
-from keystead.owner.settlement import parse, settle, why_behind
+from keystead.owner.settlement import settle, why_behind
 from keystead.owner.shredding import finish_scrub
 from keystead.owner.unlocking import GuardedStore
 from keystead.owner.wallet import (
@@ -27,6 +27,7 @@ from keystead.owner.wallet import (
     Wallet,
     WalletState,
     envelope_digest,
+    parse_event,
 )
 from keystead.ports.keys import Mark
 
@@ -210,7 +211,7 @@ class _Checkup:
     def _mark(self, wallet: Wallet, record: IdentifierRecord, mark: Mark) -> Iterator[Finding]:
         about = f"identifier {record.name}"
         state = wallet.events.key_state(record.aid)
-        waits = bool(record.pending) and parse(record.pending.encode()).said == mark.said
+        waits = bool(record.pending) and parse_event(record.pending.encode()).said == mark.said
         kind, what = Kind.MARK_BEHIND, ""
         if not _agrees(wallet, mark):
             what = f"the history changed since event {mark.sn:x} was signed"

@@ -11,6 +11,7 @@ import msgspec
 
 from keystead.cesr import indexed
 from keystead.cesr.indexed import IndexedSignature
+from keystead.cesr.keys import Aid
 from keystead.custody.catalogue import KeyType
 from keystead.custody.records import KeyRecord
 from keystead.custody.states import State
@@ -185,7 +186,11 @@ def put_in_force(
     """
     event = accepted.event
     done = msgspec.structs.replace(
-        record, pending="", pending_signatures=(), established=event.said
+        record,
+        pending="",
+        pending_signatures=(),
+        pending_receipts=(),
+        established=event.said,
     )
     batch = wallet.batch()
     plan = _plan_of(wallet, record, event, prior)
@@ -269,6 +274,15 @@ def put_receipts(wallet: Wallet, event: AnyKeyEvent, claims: Claims) -> None:
     wallet.events.advance(event.aid, partial(decide_receipts, waiting, context))
 
 
+def put_pending_receipts(wallet: Wallet, aid: Aid, found: Sequence[IndexedSignature]) -> None:
+    """Add verified receipts to the event of an identifier that waits for the delegator."""
+    record, batch = wallet.identifier(aid), wallet.batch()
+    texts = dict.fromkeys((*record.pending_receipts, *(one.text for one in found)))
+    after = msgspec.structs.replace(record, pending_receipts=tuple(texts))
+    batch.put(IDENTIFIER, aid, after, Note("receipts"), tag=record.name)
+    batch.write()
+
+
 def current_keys(wallet: Wallet, state: KeyState) -> list[KeyRecord]:
     """Return the own keys that the latest establishment event sets."""
     found = [wallet.key(build.commitment(key)) for key in state.establishment.signing_keys]
@@ -311,7 +325,11 @@ def put_pending(
         record,
         pending=event.raw.decode(),
         pending_signatures=tuple(one.text for one in signatures),
+        pending_receipts=(),
     )
+    # Witnesses come first, as with keri: a delegator approves what is witnessed. What the history
+    # tells to be on a log has its digest as evidence, so this has none.
+    put_outgoing(wallet, batch, event, Note("request"))
     batch.put(IDENTIFIER, event.aid, waiting, note, tag=record.name)
     batch.write()
 

@@ -11,8 +11,6 @@ from keystead.cesr.stream import Malformed, Message, StreamReader
 from keystead.cesr.writing import write_groups
 from keystead.errors import DecodeError, ErrorCode, TransportError, UsageError
 from keystead.keri import forms
-from keystead.keri.events import DelegatedInception, DelegatedRotation
-from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.oobi import parse_base, parse_oobi
 from keystead.keri.routed import Location, Record
 from keystead.limits import DEFAULT_LIMITS
@@ -20,6 +18,7 @@ from keystead.node.ingest import EventProcessor
 from keystead.node.replay import replay_approved
 from keystead.owner.discovery import Found, locations, resolve
 from keystead.owner.wallet import Wallet
+from keystead.owner.witnesses import Shown
 from keystead.ports import EventStore
 from keystead.ports.transport import Transport
 
@@ -30,7 +29,7 @@ _PART: Final = 256 * 1024
 
 
 def introduction(
-    store: EventStore, accepted: AcceptedEvent, witness: Aid, sent: int
+    store: EventStore, shown: Shown, witness: Aid, sent: int
 ) -> tuple[list[bytes], bool]:
     """Return what a witness has to know before an event of a log.
 
@@ -39,14 +38,14 @@ def introduction(
 
     Args:
         store: where all of it is.
-        accepted: the event.
+        shown: the event.
         witness: who has to know.
         sent: messages that it was given before.
 
     Returns:
         The messages that come next, as many as fit into one request, and whether they are all.
     """
-    messages = [*_locations(store, accepted, witness), *_logs(store, accepted, witness)][sent:]
+    messages = [*_locations(store, shown, witness), *_logs(store, shown, witness)][sent:]
     size = 0
     for count, message in enumerate(messages):
         size += len(message)
@@ -112,9 +111,9 @@ def messages_in(data: bytes) -> Iterator[Message]:
         yield item
 
 
-def _locations(store: EventStore, accepted: AcceptedEvent, witness: Aid) -> Iterator[bytes]:
+def _locations(store: EventStore, shown: Shown, witness: Aid) -> Iterator[bytes]:
     """Give what the other witnesses signed about where they are reached."""
-    for other in accepted.state.establishment.witnesses:
+    for other in shown.witnesses:
         for scheme in _SCHEMES if other != witness else ():
             record = store.record(Location(other, scheme, "").key)
             if record is not None:
@@ -126,16 +125,15 @@ def _message(record: Record) -> bytes:
     return record.reply.raw + write_groups([couples])
 
 
-def _logs(store: EventStore, accepted: AcceptedEvent, witness: Aid) -> Iterator[bytes]:
+def _logs(store: EventStore, shown: Shown, witness: Aid) -> Iterator[bytes]:
     """Give the log before an event to a witness that is new, and the approval of the event."""
-    event, given = accepted.event, dict[Aid, int]()
-    if event.sn and witness in accepted.state.establishment.witnesses_added:
+    event, given = shown.event, dict[Aid, int]()
+    if event.sn and witness in shown.added:
         before = store.event(event.aid, event.sn - 1)
         assert before is not None  # noqa: S101 - the log has no gaps
         yield from replay_approved(store, event.aid, given, last=before.first_seen_number)
-    delegator = accepted.state.establishment.delegator
-    if isinstance(event, DelegatedInception | DelegatedRotation) and delegator is not None:
-        source = accepted.source
-        sealing = None if source is None else store.accepted(delegator, source.said)
+    if event.delegated and shown.delegator is not None:
+        source = shown.source
+        sealing = None if source is None else store.accepted(shown.delegator, source.said)
         last = None if sealing is None else sealing.first_seen_number
-        yield from replay_approved(store, delegator, given, last=last)
+        yield from replay_approved(store, shown.delegator, given, last=last)

@@ -14,9 +14,10 @@ import msgspec
 from blake3 import blake3
 
 from keystead.cesr.keys import Aid, Said
-from keystead.keri.events import AnyKeyEvent, Inception, Rotation
+from keystead.keri.events import AnyKeyEvent, Rotation
 from keystead.owner.records import Batch, Note
 from keystead.owner.wallet import OUTBOX, Wallet
+from keystead.owner.witnesses import witnesses_after
 
 # Time until the first retry, and the longest between two: a witness that is away for days is asked
 # each hour, and one that is just started almost at once.
@@ -145,6 +146,8 @@ def put_outgoing(wallet: Wallet, batch: Batch, event: AnyKeyEvent, note: Note) -
         for earlier in submissions(wallet, event.aid):
             _strike_off(batch, earlier, event.witnesses_removed, note)
     work = Outgoing(event.aid, event.sn, event.said, wallet.time(), _deliveries(wallet, event))
+    if event.delegated and not note.evidence and not work.deliveries:
+        return  # it waits for the delegator, and for nobody else
     batch.put(OUTBOX, outbox_id(event.aid, event.sn), work, note)
 
 
@@ -208,18 +211,8 @@ def _strike_off(batch: Batch, work: Outgoing, witnesses: Sequence[Aid], note: No
 
 def _deliveries(wallet: Wallet, event: AnyKeyEvent) -> tuple[Delivery, ...]:
     """Return what is to be done for the witnesses of an event that may not be on the log yet."""
-    before: tuple[Aid, ...] = ()
-    if event.sn:
-        prior = wallet.events.event(event.aid, event.sn - 1)
-        assert prior is not None  # noqa: S101 - an own event follows the one before
-        before = prior.state.establishment.witnesses
-    added: tuple[Aid, ...] = ()
-    removed: tuple[Aid, ...] = ()
-    if isinstance(event, Inception):
-        added = event.witnesses
-    elif isinstance(event, Rotation):
-        added, removed = event.witnesses_added, event.witnesses_removed
-    listed = [one for one in before if one not in removed] + [*added]
+    listed, added = witnesses_after(wallet, event)
+    removed = event.witnesses_removed if isinstance(event, Rotation) else ()
     found = [
         Delivery(one, Step.INTRODUCE if one in added or event.delegated else Step.SUBMIT)
         for one in listed

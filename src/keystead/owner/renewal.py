@@ -7,7 +7,6 @@ import msgspec
 
 from keystead.cesr.keys import Aid
 from keystead.errors import ErrorCode, UsageError
-from keystead.keri.keystate import AcceptedEvent
 from keystead.owner.outbox import (
     ENDED,
     Delivery,
@@ -20,7 +19,7 @@ from keystead.owner.outbox import (
 )
 from keystead.owner.records import Note
 from keystead.owner.wallet import OUTBOX, Wallet
-from keystead.owner.witnesses import lacking, receipts
+from keystead.owner.witnesses import Shown, find_shown, lacking
 from keystead.owner.witnessing import is_finished
 
 
@@ -52,7 +51,9 @@ def give_up(wallet: Wallet, aid: Aid, *, sn: int | None = None, witness: Aid | N
     with wallet.store.transaction():
         for work in submissions(wallet, aid):
             if sn in (None, work.sn):
-                note = Note("outbox cancel", evidence=work.said)
+                shown = find_shown(wallet, aid, work.said)
+                on_log = shown is not None and shown.accepted
+                note = Note("outbox cancel", evidence=work.said if on_log else "")
                 finished = partial(is_finished, wallet)
                 change_deliveries(wallet, work, cancelled, note, is_finished=finished)
     if not count:
@@ -66,24 +67,26 @@ def take_up_again(wallet: Wallet, aid: Aid | None = None) -> int:
     with wallet.store.transaction():
         batch, count = wallet.batch(), 0
         for one in lacking(wallet, aid):
-            event = wallet.events.event(one.aid, one.sn)
-            assert event is not None  # noqa: S101 - it lacks receipts
-            known = find_outgoing(wallet, one.aid, one.sn)
-            after = _renewed(wallet, event, known)
+            event = one.event
+            shown = find_shown(wallet, one.aid, event.said)
+            assert shown is not None  # noqa: S101 - it lacks receipts
+            known = find_outgoing(wallet, one.aid, event.sn)
+            after = _renewed(wallet, shown, known)
             if after != known:
-                name = outbox_id(one.aid, one.sn)
-                batch.put(OUTBOX, name, after, Note("outbox again", evidence=after.said))
+                evidence = event.said if shown.accepted else ""
+                note = Note("outbox again", evidence=evidence)
+                batch.put(OUTBOX, outbox_id(one.aid, event.sn), after, note)
                 count += 1
         batch.write()
     return count
 
 
-def _renewed(wallet: Wallet, accepted: AcceptedEvent, known: Outgoing | None) -> Outgoing:
+def _renewed(wallet: Wallet, shown: Shown, known: Outgoing | None) -> Outgoing:
     """Return the work for an event with deliveries for all witnesses whose receipts are missing."""
-    event, here = accepted.event, receipts(accepted)
+    event, here = shown.event, shown.receipted
     work = known or Outgoing(event.aid, event.sn, event.said, wallet.time())
     deliveries = []
-    for witness in accepted.state.establishment.witnesses:
+    for witness in shown.witnesses:
         one = work.delivery(witness)
         if witness in here:
             one = one or Delivery(witness, Step.DONE)

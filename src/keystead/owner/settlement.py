@@ -11,16 +11,12 @@ from typing import Final
 
 import msgspec
 
-from keystead.cesr import body as bodies
 from keystead.cesr.keys import Aid, Said
-from keystead.cesr.versions import Kind
 from keystead.errors import ErrorCode, KeysteadError, KeystoreError, StoreError, UsageError
 from keystead.keri.attachments import Claims
 from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
-from keystead.keri.parsing import parse_key_event
 from keystead.keri.verdicts import Source
-from keystead.limits import DEFAULT_LIMITS
 from keystead.node.replay import replay
 from keystead.owner import plans
 from keystead.owner.events import (
@@ -36,7 +32,7 @@ from keystead.owner.notices import publish_notices
 from keystead.owner.records import Note
 from keystead.owner.restoring import check_fork, cleared, forked, put_epoch, take_notices
 from keystead.owner.trust import check_state
-from keystead.owner.wallet import IDENTIFIER, STATE, IdentifierRecord, Wallet
+from keystead.owner.wallet import IDENTIFIER, STATE, IdentifierRecord, Wallet, parse_event
 from keystead.ports.events import EventStore
 from keystead.ports.keys import Mark
 
@@ -110,7 +106,7 @@ def why_behind(record: IdentifierRecord, state: KeyState, mark: Mark | None) -> 
         return f"event {state.sn:x} of {record.name} was signed on another machine"
     if mark.sn > state.sn + 1:
         return f"the log of {record.name} here ends before event {mark.sn:x}, which was signed"
-    if (mark.said if mark.sn == state.sn else parse(mark.raw).prior_said) != state.said:
+    if (mark.said if mark.sn == state.sn else parse_event(mark.raw).prior_said) != state.said:
         return f"another event than that of this log was signed for {record.name} at {mark.sn:x}"
     return ""
 
@@ -220,11 +216,6 @@ def unreconciled(wallet: Wallet) -> Iterable[IdentifierRecord]:
             yield record
 
 
-def parse(raw: bytes) -> AnyKeyEvent:
-    """Read an event that was kept as bytes."""
-    return parse_key_event(bodies.decode(raw, Kind.JSON, DEFAULT_LIMITS), raw, DEFAULT_LIMITS)
-
-
 def finish(wallet: Wallet, record: IdentifierRecord, state: KeyState, mark: Mark) -> None:
     """Sign the event of a mark again and put it on the log, inside a transaction.
 
@@ -232,7 +223,7 @@ def finish(wallet: Wallet, record: IdentifierRecord, state: KeyState, mark: Mark
         KeystoreError: its keys cannot be used, or the next ones are not found (keystore.gone).
         UsageError: a token is not known (usage.unknown).
     """
-    head, event = head_of(wallet), parse(mark.raw)
+    head, event = head_of(wallet), parse_event(mark.raw)
     note = Note("finish", "a crash came between signing and keeping", mark.said)
     if isinstance(event, EstablishmentEvent):
         plan = plans.retrace(wallet, record, state, event)
@@ -436,7 +427,7 @@ def _check_mark(wallet: Wallet, record: IdentifierRecord) -> None:
     said = end.said if at_place is None else at_place.event.said
     if mark.sn <= end.sn and said == mark.said:
         return
-    if mark.sn == end.sn + 1 and parse(mark.raw).prior_said == end.said:
+    if mark.sn == end.sn + 1 and parse_event(mark.raw).prior_said == end.said:
         return
     if mark.sn > end.sn:
         what = f"the log that was given ends before event {mark.sn:x}, which was signed here"
@@ -493,7 +484,7 @@ def _adopt(wallet: Wallet, aid: Aid, published: AcceptedEvent, logs: EventStore)
     if event.delegated:
         _take_delegators(wallet, published.state, logs)
     if record.pending:
-        if parse(record.pending.encode()).said != event.said:
+        if parse_event(record.pending.encode()).said != event.said:
             raise forked(event.sn)
         put_in_force(wallet, record, accept(wallet, event, signatures), state, note)
     elif state is None:
@@ -533,7 +524,7 @@ def _note_reconciled(wallet: Wallet, aid: Aid, *, accept_duplicity: bool) -> Non
 def _end(wallet: Wallet, record: IdentifierRecord) -> AnyKeyEvent:
     """Return the last event that was signed: one that waits for the delegator, or of the log."""
     if record.pending:
-        return parse(record.pending.encode())
+        return parse_event(record.pending.encode())
     last = wallet.events.event(record.aid, _state(wallet, record).sn)
     assert last is not None  # noqa: S101 - the state is that behind it
     return last.event
@@ -549,7 +540,7 @@ def _set_mark(wallet: Wallet, record: IdentifierRecord, *, drop: bool = False) -
     count, head = wallet.store.audit_head()
     after = Mark(end.aid, end.sn, end.said, end.raw, count, head)
     unfinished = mark is not None and mark.sn == end.sn + 1 and not drop
-    if mark is not None and unfinished and parse(mark.raw).prior_said == end.said:
+    if mark is not None and unfinished and parse_event(mark.raw).prior_said == end.said:
         after = msgspec.structs.replace(mark, audit_count=count, audit_head=head)
     if not wallet.vault.known_here():
         wallet.vault.adopt()

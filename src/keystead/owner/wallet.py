@@ -6,13 +6,18 @@ from typing import Final, Literal
 
 import msgspec
 
+from keystead.cesr import body as bodies
 from keystead.cesr.keys import Aid, Digest, is_aid
+from keystead.cesr.versions import Kind
 from keystead.custody.catalogue import KeyType, Method
 from keystead.custody.records import KeyRecord, move
 from keystead.custody.records import begin as begin_life
 from keystead.custody.states import GONE, State
 from keystead.custody.uri import DerivedUri, ImportedUri, TokenUri, parse_uri
 from keystead.errors import ErrorCode, KeystoreError, UsageError
+from keystead.keri.events import AnyKeyEvent
+from keystead.keri.parsing import parse_key_event
+from keystead.limits import DEFAULT_LIMITS
 from keystead.owner.records import Batch, Note, Records, digest_of
 from keystead.ports.events import EventStore
 from keystead.ports.keys import SECRET, KeyUse, Sealed, Vault
@@ -75,6 +80,7 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
         slots: lines made so far.
         pending: an event that waits for the approval of the delegator.
         pending_signatures: its signatures, as CESR text.
+        pending_receipts: receipts of its witnesses, as indexed signatures in CESR text.
         suspects: a key of it was ever compromised, so each rotation has to tell of that.
         established: digest of the latest establishment event in force, so that nothing else is
             taken for its keys; empty before the first is.
@@ -92,6 +98,7 @@ class IdentifierRecord(msgspec.Struct, frozen=True, gc=False):
     slots: int = 0
     pending: str = ""
     pending_signatures: tuple[str, ...] = ()
+    pending_receipts: tuple[str, ...] = ()
     suspects: bool = False
     established: Digest | Literal[""] = ""
     forked: bool = False
@@ -363,3 +370,8 @@ def _normal(name: str) -> str:
 
 _JOINER: Final = "\u200d"  # inside emoji
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+
+
+def parse_event(raw: bytes) -> AnyKeyEvent:
+    """Read an event that was kept as bytes."""
+    return parse_key_event(bodies.decode(raw, Kind.JSON, DEFAULT_LIMITS), raw, DEFAULT_LIMITS)

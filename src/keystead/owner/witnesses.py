@@ -4,12 +4,22 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from keystead.cesr.keys import Aid, parse_key
+from keystead.cesr import indexed
+from keystead.cesr.groups import SourceCouple
+from keystead.cesr.indexed import IndexedSignature
+from keystead.cesr.keys import Aid, Said, parse_key
 from keystead.errors import DecodeError, ErrorCode, KeystoreError, UsageError
 from keystead.keri.build import NO_WITNESSES, Witnesses, commitment
+from keystead.keri.events import (
+    AnyKeyEvent,
+    DelegatedInception,
+    EstablishmentEvent,
+    Inception,
+    Rotation,
+)
 from keystead.keri.keystate import AcceptedEvent, Establishment, KeyState
 from keystead.limits import DEFAULT_LIMITS
-from keystead.owner.wallet import IdentifierRecord, Wallet
+from keystead.owner.wallet import IDENTIFIER, IdentifierRecord, Wallet, parse_event
 
 
 def sound_threshold(witnesses: int) -> int:
@@ -89,15 +99,125 @@ def check_witnesses(witnesses: Sequence[Aid]) -> None:
             raise UsageError(ErrorCode.ARGUMENT, f"{one} cannot be a witness", hint=hint)
 
 
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """An own event as witnesses are shown it: on the log, or waiting for the delegator.
+
+    Attributes:
+        event: the event.
+        signatures: of the controller.
+        receipts: verified ones of witnesses, by their places.
+        witnesses: the witness list after the event.
+        added: those that it adds.
+        threshold: receipts that it needs.
+        delegator: who approves it, if anybody.
+        source: the event that approves it, if it is approved.
+        accepted: it is on the log.
+    """
+
+    event: AnyKeyEvent
+    signatures: tuple[IndexedSignature, ...]
+    receipts: tuple[IndexedSignature, ...]
+    witnesses: tuple[Aid, ...]
+    added: tuple[Aid, ...]
+    threshold: int
+    delegator: Aid | None
+    source: SourceCouple | None
+    accepted: bool
+
+    @property
+    def receipted(self) -> frozenset[Aid]:
+        """The witnesses whose receipts are here."""
+        return frozenset(self.witnesses[one.index] for one in self.receipts)
+
+    @property
+    def is_witnessed(self) -> bool:
+        """It has as many receipts as it needs."""
+        return len(self.receipted) >= self.threshold
+
+
+def find_shown(wallet: Wallet, aid: Aid, said: Said) -> Shown | None:
+    """Return an own event by its digest; None if it is neither on the log nor waits."""
+    accepted = wallet.events.accepted(aid, said)
+    if accepted is not None:
+        return shown(accepted)
+    record = wallet.records.get(IDENTIFIER, aid, IdentifierRecord)
+    if record is None or not record.pending:
+        return None
+    found = shown_pending(wallet, record)
+    return found if found.event.said == said else None
+
+
+def latest(wallet: Wallet, record: IdentifierRecord) -> Shown:
+    """Return the last event of an identifier: the one that waits, or the end of its log."""
+    state = wallet.events.key_state(record.aid)
+    found = None if state is None else find_shown(wallet, record.aid, state.said)
+    if record.pending:
+        found = shown_pending(wallet, record)
+    assert found is not None  # noqa: S101 - an identifier has a log, or an event that waits
+    return found
+
+
+def shown(accepted: AcceptedEvent) -> Shown:
+    """Return an event of the log."""
+    last, proofs = accepted.state.establishment, accepted.proofs
+    return Shown(
+        accepted.event,
+        proofs.signatures,
+        proofs.witness_signatures,
+        last.witnesses,
+        last.witnesses_added if accepted.event.sn == last.sn else (),
+        last.witness_threshold,
+        last.delegator,
+        accepted.source,
+        accepted=True,
+    )
+
+
+def shown_pending(wallet: Wallet, record: IdentifierRecord) -> Shown:
+    """Return the event of an identifier that waits for the delegator."""
+    event = parse_event(record.pending.encode())
+    assert isinstance(event, EstablishmentEvent)  # noqa: S101 - no other event waits
+    witnesses, added = witnesses_after(wallet, event)
+    state = wallet.events.key_state(record.aid)
+    delegator = event.delegator if isinstance(event, DelegatedInception) else None
+    return Shown(
+        event,
+        _read(record.pending_signatures),
+        _read(record.pending_receipts),
+        witnesses,
+        added,
+        event.witness_threshold,
+        delegator if state is None else state.establishment.delegator,
+        None,
+        accepted=False,
+    )
+
+
+def witnesses_after(wallet: Wallet, event: AnyKeyEvent) -> tuple[tuple[Aid, ...], tuple[Aid, ...]]:
+    """Return the witness list after an own event, which may not be on the log yet, and the new."""
+    if isinstance(event, Inception):
+        return event.witnesses, event.witnesses
+    prior = wallet.events.event(event.aid, event.sn - 1)
+    assert prior is not None  # noqa: S101 - an own event follows the one before
+    before = prior.state.establishment.witnesses
+    if not isinstance(event, Rotation):
+        return before, ()
+    kept = [one for one in before if one not in event.witnesses_removed]
+    return (*kept, *event.witnesses_added), event.witnesses_added
+
+
+def _read(texts: Sequence[str]) -> tuple[IndexedSignature, ...]:
+    return tuple(indexed.read_text(text.encode())[0] for text in texts)
+
+
 def receipts(accepted: AcceptedEvent) -> frozenset[Aid]:
     """Return the witnesses whose verified receipts of an event are here."""
-    listed = accepted.state.establishment.witnesses
-    return frozenset(listed[one.index] for one in accepted.proofs.witness_signatures)
+    return shown(accepted).receipted
 
 
 def is_witnessed(accepted: AcceptedEvent) -> bool:
     """Tell whether an event has as many receipts as it needs."""
-    return len(receipts(accepted)) >= accepted.state.establishment.witness_threshold
+    return shown(accepted).is_witnessed
 
 
 class Lacking(msgspec.Struct, frozen=True, gc=False):
@@ -105,11 +225,11 @@ class Lacking(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         aid: whose event.
-        sn: its place.
+        event: the event.
     """
 
     aid: Aid
-    sn: int
+    event: AnyKeyEvent
 
 
 def lacking(wallet: Wallet, aid: Aid | None = None) -> list[Lacking]:
@@ -117,8 +237,10 @@ def lacking(wallet: Wallet, aid: Aid | None = None) -> list[Lacking]:
     found: list[Lacking] = []
     for record in wallet.identifiers():
         if aid in (None, record.aid):
-            events = [Lacking(record.aid, one.event.sn) for one in _behind(wallet, record.aid)]
+            events = [Lacking(record.aid, one.event) for one in _behind(wallet, record.aid)]
             found += reversed(events)
+            if record.pending and not (pending := shown_pending(wallet, record)).is_witnessed:
+                found.append(Lacking(record.aid, pending.event))
     return found
 
 
@@ -142,14 +264,15 @@ def check_witnessed(wallet: Wallet, record: IdentifierRecord, state: KeyState) -
         KeystoreError: it has not (keystore.unwitnessed).
     """
     last = wallet.events.event(record.aid, state.sn)
-    if last is None or is_witnessed(last):
-        return
-    needed = last.state.establishment.witness_threshold
-    what = (
-        f"event {state.sn:x} of {record.name} has {len(receipts(last))} of the {needed} receipts"
-        " that it needs"
-    )
-    raise KeystoreError(ErrorCode.UNWITNESSED, what, aid=record.aid, sn=state.sn)
+    if last is not None and not is_witnessed(last):
+        raise unwitnessed(record, shown(last))
+
+
+def unwitnessed(record: IdentifierRecord, event: Shown) -> KeystoreError:
+    """Return the error that tells of an event with too few receipts."""
+    sn, told = event.event.sn, f"{len(event.receipted)} of the {event.threshold} receipts"
+    what = f"event {sn:x} of {record.name} has {told} that it needs"
+    return KeystoreError(ErrorCode.UNWITNESSED, what, aid=record.aid, sn=sn)
 
 
 def keys_of_unwitnessed(wallet: Wallet, state: KeyState) -> dict[str, str]:

@@ -19,19 +19,19 @@ from typing import Final
 import msgspec
 
 from keystead.cesr.codes import GroupKind
-from keystead.cesr.groups import Group, SourceCouple
+from keystead.cesr.groups import Group
+from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Aid
 from keystead.cesr.writing import write_groups
 from keystead.errors import ErrorCode, KeysteadError, TransportError
 from keystead.keri import build
-from keystead.keri.attachments import Claims, SignedEvent, gather
-from keystead.keri.keystate import AcceptedEvent
+from keystead.keri.attachments import Claims, gather
 from keystead.keri.messages import Receipt, parse_message
-from keystead.keri.validation import recognize
+from keystead.keri.verification import verified_witness_signatures
 from keystead.limits import DEFAULT_LIMITS
 from keystead.owner.conflicts import look_into
 from keystead.owner.discovery import locations
-from keystead.owner.events import put_receipts
+from keystead.owner.events import put_pending_receipts, put_receipts
 from keystead.owner.introducing import introduction, messages_in
 from keystead.owner.outbox import (
     ENDED,
@@ -44,7 +44,7 @@ from keystead.owner.outbox import (
 )
 from keystead.owner.records import Note
 from keystead.owner.wallet import Wallet
-from keystead.owner.witnesses import receipts
+from keystead.owner.witnesses import Shown, find_shown
 from keystead.ports.transport import Answer, Call, Transport
 
 EVENT_TYPE: Final = "application/cesr+json"  # the one that keri 1.x takes
@@ -54,6 +54,7 @@ DESTINATION: Final = "CESR-DESTINATION"
 _OK: Final = 200
 _ESCROWED: Final = 202
 _CONFLICT: Final = 409
+_LATER: Final = (408, 429)  # the same request may be taken later
 _RECEIPTS: Final = "/receipts"
 _SECONDS: Final = re.compile(r"[0-9]{1,6}")
 _ROUNDS: Final = 10_000  # a bound on the work of one command, far above what any log needs
@@ -98,12 +99,12 @@ class _Outcome(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         delivery: the work for the witness after it.
-        claims: signatures of witnesses that it gave.
+        receipts: verified signatures of witnesses that it gave, by their places.
         conflict: it has another event at the place.
     """
 
     delivery: Delivery
-    claims: Claims = Claims()
+    receipts: tuple[IndexedSignature, ...] = ()
     conflict: bool = False
 
 
@@ -141,14 +142,13 @@ def collect(
     return Collected(fresh, failures, len(left), _next_at(wallet, left))
 
 
-def tellable(accepted: AcceptedEvent, delivery: Delivery) -> tuple[int, ...]:
+def tellable(shown: Shown, delivery: Delivery) -> tuple[int, ...]:
     """Return the places of the receipts that a witness was not given yet."""
-    listed = accepted.state.establishment.witnesses
-    here = [one.index for one in accepted.proofs.witness_signatures]
+    here = sorted(one.index for one in shown.receipts)
     return tuple(
         place
-        for place in sorted(here)
-        if place not in delivery.told and listed[place] != delivery.witness
+        for place in here
+        if place not in delivery.told and shown.witnesses[place] != delivery.witness
     )
 
 
@@ -160,9 +160,9 @@ def _due(wallet: Wallet, aid: Aid | None, *, at_once: bool) -> Iterator[_Try]:
     """
     now, busy = wallet.now(), set()
     for outgoing in submissions(wallet, aid):
-        accepted = wallet.events.event(outgoing.aid, outgoing.sn)
-        if accepted is None or accepted.event.said != outgoing.said:
-            continue  # a recovery took it back
+        shown = find_shown(wallet, outgoing.aid, outgoing.said)
+        if shown is None:
+            continue  # another request took its place
         asked = False
         for one in outgoing.deliveries:
             if one.step in ENDED:
@@ -175,7 +175,7 @@ def _due(wallet: Wallet, aid: Aid | None, *, at_once: bool) -> Iterator[_Try]:
         if asked:
             continue
         for one in outgoing.deliveries:
-            tells = tellable(accepted, one)
+            tells = tellable(shown, one)
             if _wants_receipts(one) and tells and (at_once or one.is_due(now)):
                 yield _Try(outgoing, one, tells)
 
@@ -211,15 +211,15 @@ def _ask(
 def _call(wallet: Wallet, one: _Try, base: str) -> tuple[_Try, Call | None]:
     """Return the request of a step, and the step with what it sends; None: nothing to send."""
     outgoing, witness = one.outgoing, one.delivery.witness
-    accepted = _accepted(wallet, outgoing)
+    shown = _shown(wallet, outgoing)
     if one.tells:
         receipt = build.receipt(Receipt(outgoing.aid, outgoing.sn, outgoing.said))
-        given = [x for x in accepted.proofs.witness_signatures if x.index in one.tells]
+        given = [x for x in shown.receipts if x.index in one.tells]
         group = Group(GroupKind.WITNESS_SIGNATURES, tuple(given))
         return one, _post(f"{base}/", witness, receipt, (group,))
     match one.delivery.step:
         case Step.INTRODUCE:
-            parts, whole = introduction(wallet.events, accepted, witness, one.delivery.sent)
+            parts, whole = introduction(wallet.events, shown, witness, one.delivery.sent)
             if not parts:
                 return one, None
             sent = one.delivery.sent + len(parts)
@@ -232,15 +232,10 @@ def _call(wallet: Wallet, one: _Try, base: str) -> tuple[_Try, Call | None]:
         case _:
             # A witness that was cut gives no receipt, and refuses to be asked for one.
             path = "/" if one.delivery.cut else _RECEIPTS
-            groups = tuple(_groups(accepted))
-            return one, _post(f"{base}{path}", witness, accepted.event.raw, groups)
-
-
-def _groups(accepted: AcceptedEvent) -> Iterator[Group]:
-    yield Group(GroupKind.CONTROLLER_SIGNATURES, accepted.proofs.signatures)
-    if accepted.source is not None:
-        source = SourceCouple(accepted.source.sn, accepted.source.said)
-        yield Group(GroupKind.SOURCE_COUPLES, (source,))
+            groups = [Group(GroupKind.CONTROLLER_SIGNATURES, shown.signatures)]
+            if shown.source is not None:
+                groups.append(Group(GroupKind.SOURCE_COUPLES, (shown.source,)))
+            return one, _post(f"{base}{path}", witness, shown.event.raw, groups)
 
 
 def _post(url: str, witness: Aid, body: bytes, groups: Iterable[Group]) -> Call:
@@ -261,7 +256,9 @@ def _read(wallet: Wallet, one: _Try, answer: Answer | TransportError) -> _Outcom
     if one.tells and good:
         told = tuple(sorted({*delivery.told, *one.tells}))
         return _Outcome(msgspec.structs.replace(delivery.advanced(Step.DONE), told=told))
-    if delivery.step is Step.INTRODUCE and good:
+    refused = 400 <= answer.status < 500 and answer.status not in _LATER  # noqa: PLR2004 - as above
+    if delivery.step is Step.INTRODUCE and (good or refused):
+        # What it does not take of the introduction may not matter: its answer to the event tells.
         step = Step.SUBMIT if one.whole else Step.INTRODUCE
         return _Outcome(msgspec.structs.replace(delivery.advanced(step), sent=one.sent))
     if delivery.cut and good:
@@ -301,13 +298,12 @@ def _read_receipts(wallet: Wallet, one: _Try, answer: Answer) -> _Outcome:
                 claims = claims.merged(_of_witness(gather(message.groups).claims, delivery.witness))
     except KeysteadError as error:
         return _Outcome(delivery.failed(error.code, error.message, wallet.now()))
-    accepted = _accepted(wallet, outgoing)
-    proven = recognize(SignedEvent(accepted.event, claims), accepted).additions
-    listed = accepted.state.establishment.witnesses
-    if delivery.witness in receipts(accepted) | {
-        listed[one.index] for one in proven.witness_signatures
-    }:
-        return _Outcome(delivery.advanced(Step.DONE), claims)
+    shown = _shown(wallet, outgoing)
+    proven = verified_witness_signatures(
+        shown.event.raw, claims.witness_signatures, claims.couples, shown.witnesses
+    )
+    if delivery.witness in shown.receipted | {shown.witnesses[one.index] for one in proven}:
+        return _Outcome(delivery.advanced(Step.DONE), proven)
     what = "its answer holds no receipt of its own that verifies"
     if other:
         what = "its receipt is for another event at this place"
@@ -326,15 +322,19 @@ def _of_witness(claims: Claims, witness: Aid) -> Claims:
 def _keep(wallet: Wallet, one: _Try, came: _Outcome) -> int:
     """Write down what came of a step, inside a transaction; return how many receipts are new."""
     outgoing = one.outgoing
-    before = receipts(_accepted(wallet, outgoing))
-    if came.claims:
-        put_receipts(wallet, _accepted(wallet, outgoing).event, came.claims)
-    after = _accepted(wallet, outgoing)
+    shown = find_shown(wallet, outgoing.aid, outgoing.said)
+    if shown is None:
+        return 0  # another request took its place meanwhile
+    fresh = [x for x in came.receipts if shown.witnesses[x.index] not in shown.receipted]
+    if fresh and shown.accepted:
+        put_receipts(wallet, shown.event, Claims(witness_signatures=tuple(fresh)))
+    elif fresh:
+        put_pending_receipts(wallet, outgoing.aid, fresh)
     delivery = came.delivery
     if delivery.cut and delivery.attempts >= MOST_FAREWELLS:
         delivery = msgspec.structs.replace(delivery, step=Step.CANCELLED)
     put_delivery(wallet, outgoing, delivery)
-    return len(receipts(after) - before)
+    return len(fresh)
 
 
 def put_delivery(wallet: Wallet, outgoing: Outgoing, delivery: Delivery) -> None:
@@ -355,16 +355,18 @@ def put_delivery(wallet: Wallet, outgoing: Outgoing, delivery: Delivery) -> None
                 told = tuple(sorted({*known.told, *delivery.told}))
                 yield msgspec.structs.replace(delivery, told=told)
 
-    note = Note("witnessing", evidence=outgoing.said)
+    shown = _shown(wallet, outgoing)
+    # What has evidence is on the log.
+    note = Note("witnessing", evidence=outgoing.said if shown.accepted else "")
     change_deliveries(wallet, outgoing, merged, note, is_finished=partial(is_finished, wallet))
 
 
 def is_finished(wallet: Wallet, outgoing: Outgoing) -> bool:
     """Tell whether nothing is left to do for an event: all its witnesses have all receipts."""
-    accepted = _accepted(wallet, outgoing)
+    shown = _shown(wallet, outgoing)
     return all(
         one.step in (Step.DONE, Step.CANCELLED)
-        and not (_wants_receipts(one) and tellable(accepted, one))
+        and not (_wants_receipts(one) and tellable(shown, one))
         for one in outgoing.deliveries
     )
 
@@ -373,18 +375,19 @@ def _next_at(wallet: Wallet, left: Iterable[Outgoing]) -> datetime | None:
     """Return when the next try is due."""
     times = []
     for outgoing in left:
-        accepted = _accepted(wallet, outgoing)
-        for one in outgoing.deliveries:
-            if one.step not in ENDED or (_wants_receipts(one) and tellable(accepted, one)):
+        shown = find_shown(wallet, outgoing.aid, outgoing.said)
+        for one in () if shown is None else outgoing.deliveries:
+            tells = shown is not None and _wants_receipts(one) and tellable(shown, one)
+            if one.step not in ENDED or tells:
                 at = datetime.fromisoformat(one.next_at) if one.next_at else wallet.now()
                 times.append(at)
     return min(times, default=None)
 
 
-def _accepted(wallet: Wallet, outgoing: Outgoing) -> AcceptedEvent:
-    accepted = wallet.events.accepted(outgoing.aid, outgoing.said)
-    assert accepted is not None  # noqa: S101 - its entry was made in the same transaction
-    return accepted
+def _shown(wallet: Wallet, outgoing: Outgoing) -> Shown:
+    shown = find_shown(wallet, outgoing.aid, outgoing.said)
+    assert shown is not None  # noqa: S101 - the caller looked
+    return shown
 
 
 def _retry_after(answer: Answer) -> timedelta:
