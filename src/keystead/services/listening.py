@@ -240,11 +240,11 @@ class HttpServer:
 
     def _sweep(self) -> None:
         """Renew the date and end what took too long, once a second."""
+        self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
         self._serving.date = f"Date: {formatdate(usegmt=True)}\r\n"
         now = monotonic()
         for connection in list(self._serving.connections):
             connection.sweep(now)
-        self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
 
 
 def _turn_away(accepted: socket.socket, *, plain: bool) -> None:
