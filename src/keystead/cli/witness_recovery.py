@@ -43,9 +43,9 @@ def recover_from(
     secret = normalized(read_secret(passphrase, "Passphrase of the witness: "))
     with home.opened(secret, CLOSED) as witness:
         for aid, _ in list(witness.store.unconfirmed()):
-            for stream in _streams(aid, sources, logs):
-                if witness.recover(aid, _messages(stream), datetime.now(UTC)):
-                    break
+            # All of them: any may have what the others have not seen.
+            found = [one for stream in _streams(aid, sources, logs) for one in _messages(stream)]
+            witness.recover(aid, found, datetime.now(UTC))
         for name in accepted:
             _give_up(witness, name)
         return [str(aid) for aid, _ in witness.store.unconfirmed()]

@@ -30,45 +30,63 @@ CREATE TABLE IF NOT EXISTS signed (
     aid TEXT NOT NULL,
     sn INTEGER NOT NULL,
     said TEXT NOT NULL,
-    rank INTEGER NOT NULL,   -- 0: sets no keys, 1: a delegated event that does, 2: any other
+    prior TEXT NOT NULL,     -- digest of the event before it
+    rank INTEGER NOT NULL,   -- 0: interaction, 1: delegated rotation, 2: any other
     stands INTEGER NOT NULL, -- 0: an event that was signed later has superseded it
-    number INTEGER NOT NULL, -- order of signing in this log
     PRIMARY KEY (aid, said)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS signed_once ON signed (aid, sn) WHERE stands = 1;
+CREATE TRIGGER IF NOT EXISTS signed_stays BEFORE DELETE ON signed
+BEGIN SELECT raise(ABORT, 'what was signed is never forgotten'); END;
 CREATE TABLE IF NOT EXISTS seen (store TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS signer (id INTEGER PRIMARY KEY CHECK (id = 1), aid TEXT NOT NULL);
 """
-_INTERACTION: Final = "ixn"
+_RANKS: Final = {"ixn": 0, "drt": 1}
+_FINAL: Final = 2
 _DECODE: Final = forms.decoder(DEFAULT_LIMITS)
 
 
 class LocalReceiptSigner:
     """A `ReceiptSigner` in this process. Not safe for concurrent threads."""
 
-    def __init__(self, folder: Path, key: ServiceKey) -> None:
-        """Open the memory in a folder, or make it where there is none.
+    def __init__(self, connection: sqlite3.Connection, key: ServiceKey, folder: Path) -> None:
+        """Use an open memory; see `open`.
 
         Raises:
             StoreError: it cannot be used (store.io), or is another witness's (store.corrupt).
         """
         self._key = key
-        with _faults(folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = folder / FILE
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=5)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(_SCHEMA)
-            insert = "INSERT OR IGNORE INTO signer VALUES (1, ?)"
-            self._connection.execute(insert, (key.aid,))
-            (known,) = self._connection.execute("SELECT aid FROM signer").fetchone()
+        self._connection = connection
         self._folder = folder
+        with _faults(folder):
+            connection.executescript(_SCHEMA)
+            insert = "INSERT OR IGNORE INTO signer VALUES (1, ?)"
+            connection.execute(insert, (key.aid,))
+            (known,) = connection.execute("SELECT aid FROM signer").fetchone()
         if known != key.aid:
-            self.close()
             what = f"the memory of receipts in {folder} is that of another witness"
             raise StoreError(ErrorCode.STORE_CORRUPT, what)
+
+    @classmethod
+    def open(cls, folder: Path, key: ServiceKey) -> "LocalReceiptSigner":
+        """Open the memory in a folder, or make it where there is none.
+
+        Raises:
+            StoreError: it cannot be used (store.full, store.io), or is another witness's
+                (store.corrupt).
+        """
+        with _faults(folder):
+            _make_file(folder)
+            connection = sqlite3.connect(folder / FILE, isolation_level=None, timeout=5)
+        try:
+            with _faults(folder):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA fullfsync = ON")
+            return cls(connection, key, folder)
+        except BaseException:
+            connection.close()
+            raise
 
     def close(self) -> None:
         """Close the memory."""
@@ -80,41 +98,58 @@ class LocalReceiptSigner:
         return self._key.aid
 
     def begin(self, store: str, generation: int) -> bool:
-        """Tell a store's generation; False if it is older than what was seen, or never seen.
-
-        A store that has written nothing yet is taken as new.
-        """
+        """Tell whether a store is the current one, and no older copy of it."""
         with self._transaction():
             last = self._generation(store)
-            if last is None and generation == 0 and not self._has_signed():
-                self._see(store, generation)
-                return True
             return last is not None and generation >= last
 
     def accept(self, store: str, generation: int) -> None:
-        """Take a store that has caught up for the current one, whatever was seen before."""
+        """Take a store for the current one, in place of any other: it is new, or has caught up."""
         with self._transaction():
-            self._connection.execute("DELETE FROM seen WHERE store = ?", (store,))
+            self._connection.execute("DELETE FROM seen")
             self._see(store, generation)
 
+    def is_blank(self) -> bool:
+        """Tell whether no store was ever accepted: what was signed before, if anything, is lost."""
+        with _faults(self._folder):
+            return self._connection.execute("SELECT 1 FROM seen").fetchone() is None
+
     def signed_last(self) -> dict[Aid, Said]:
-        """Return for each log the last event that was signed."""
-        query = "SELECT aid, said, max(number) FROM signed GROUP BY aid"
+        """Return for each log the last event that stands of those that were signed."""
+        query = "SELECT aid, said, max(sn) FROM signed WHERE stands = 1 GROUP BY aid"
         with _faults(self._folder):
             rows = self._connection.execute(query).fetchall()
         return {Aid(aid): Said(said) for aid, said, _ in rows}
 
-    def relearn(self, event: bytes, signature: bytes) -> None:
-        """Remember an own receipt that others have kept.
+    def objection(self, event: bytes) -> KeystoreError | None:
+        """Return why an event contradicts what was signed; None if it does not."""
+        try:
+            with self._transaction():
+                read = _read_event(event)
+                if not self._is_known(read):
+                    self._check(read)
+        except KeystoreError as error:
+            error.forget_frames()
+            return error
+        return None
+
+    def relearn(self, events: Sequence[bytes]) -> Said:
+        """Remember events of one log as signed; return the last one that stands.
 
         Raises:
-            KeystoreError: it is not signed by this key (keystore.role), or contradicts what is
-                remembered (keystore.second_event).
+            KeystoreError: one contradicts what was signed (keystore.second_event), or is no key
+                event (keystore.role).
         """
-        if self._key.sign(event) != signature:
-            raise KeystoreError(ErrorCode.ROLE, "this receipt was not signed by this witness")
+        read = [_read_event(raw) for raw in events]
         with self._transaction():
-            self._remember(event, known_only=False)
+            known = [place for place, event in enumerate(read) if self._is_known(event)]
+            # What is below a known event can be told by its link from above alone.
+            first = known[-1] if known else 0
+            for raw in (*reversed(events[:first]), *events[first:]):
+                self._remember(raw, known_only=False)
+            query = "SELECT said FROM signed WHERE aid = ? AND stands = 1 ORDER BY sn DESC LIMIT 1"
+            (said,) = self._connection.execute(query, (read[-1].aid,)).fetchone()
+            return Said(said)
 
     def sign_receipts(
         self, store: str, generation: int, events: Sequence[bytes], *, known_only: bool = False
@@ -151,39 +186,49 @@ class LocalReceiptSigner:
 
     def _remember(self, raw: bytes, *, known_only: bool) -> None:
         event = _read_event(raw)
-        query = "SELECT 1 FROM signed WHERE aid = ? AND said = ?"
-        if self._connection.execute(query, (event.aid, event.said)).fetchone():
+        if self._is_known(event):
             return
         if known_only:
             what = "this witness was restored, and signs nothing new before it has caught up"
             raise KeystoreError(ErrorCode.BEHIND, what, aid=event.aid, sn=event.sn)
-        self._check(event)
+        if self._check(event):
+            self._connection.execute(
+                "UPDATE signed SET stands = 0 WHERE aid = ? AND sn >= ? AND stands = 1",
+                (event.aid, event.sn),
+            )
+        rank = _RANKS.get(event.message_type, _FINAL)
         self._connection.execute(
-            "UPDATE signed SET stands = 0 WHERE aid = ? AND sn >= ? AND stands = 1",
-            (event.aid, event.sn),
-        )
-        self._connection.execute(
-            "INSERT INTO signed SELECT ?, ?, ?, ?, 1, coalesce(max(number) + 1, 0)"
-            " FROM signed WHERE aid = ?",
-            (event.aid, event.sn, event.said, _rank(event), event.aid),
+            "INSERT INTO signed VALUES (?, ?, ?, ?, ?, 1)",
+            (event.aid, event.sn, event.said, event.prior_said or "", rank),
         )
 
-    def _check(self, event: AnyKeyEvent) -> None:
+    def _is_known(self, event: AnyKeyEvent) -> bool:
+        query = "SELECT 1 FROM signed WHERE aid = ? AND said = ?"
+        return self._connection.execute(query, (event.aid, event.said)).fetchone() is not None
+
+    def _check(self, event: AnyKeyEvent) -> bool:
         """Check an event that is new here against all that stands of its log.
+
+        Returns:
+            Whether it supersedes something.
 
         Raises:
             KeystoreError: it contradicts what was signed (keystore.second_event).
         """
         query = (
-            "SELECT sn, said, rank FROM signed WHERE aid = ? AND sn >= ? AND stands = 1 ORDER BY sn"
+            "SELECT sn, said, prior, rank FROM signed WHERE aid = ? AND sn >= ? AND stands = 1"
+            " ORDER BY sn"
         )
         rows = self._connection.execute(query, (event.aid, event.sn - 1)).fetchall()
-        before = [said for sn, said, _ in rows if sn == event.sn - 1]
-        later = [(sn, rank) for sn, _, rank in rows if sn >= event.sn]
+        before = [said for sn, said, _, _ in rows if sn == event.sn - 1]
+        later = [(sn, rank) for sn, _, _, rank in rows if sn >= event.sn]
         if before and before[0] != event.prior_said:
             raise _second(event, "does not continue what was signed")
         if not later:
-            return
+            return False
+        above, _, prior, _ = rows[len(before)]
+        if (above, prior) == (event.sn + 1, event.said):
+            return False  # the next event was signed before this one, and names it
         match event.message_type:
             case "rot":  # rules A0 and A1
                 allowed = all(rank == 0 for _, rank in later)
@@ -193,6 +238,7 @@ class LocalReceiptSigner:
                 allowed = False
         if not allowed:
             raise _second(event, "would be a second one at a place that was signed")
+        return True
 
     def _generation(self, store: str) -> int | None:
         query = "SELECT generation FROM seen WHERE store = ?"
@@ -206,9 +252,6 @@ class LocalReceiptSigner:
             (store, generation),
         )
 
-    def _has_signed(self) -> bool:
-        return self._connection.execute("SELECT 1 FROM signed LIMIT 1").fetchone() is not None
-
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with _faults(self._folder):
@@ -221,10 +264,18 @@ class LocalReceiptSigner:
                     self._connection.execute("ROLLBACK")
 
 
-def _rank(event: AnyKeyEvent) -> int:
-    if event.message_type == _INTERACTION:
-        return 0
-    return 1 if event.delegated else 2
+def _make_file(folder: Path) -> None:
+    """Make the file of a memory, so that no loss of power takes its name away again."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    os.close(os.open(folder / FILE, flags, 0o600))
+    for name in (folder, *(one.parent for one in made)):
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _second(event: AnyKeyEvent, why: str) -> KeystoreError:

@@ -57,11 +57,20 @@ class SignedLast(msgspec.Struct, tag="signed_last"):
     """As `ReceiptSigner.signed_last`."""
 
 
+class IsBlank(msgspec.Struct, tag="is_blank"):
+    """As `ReceiptSigner.is_blank`."""
+
+
+class Objection(msgspec.Struct, tag="objection"):
+    """As `ReceiptSigner.objection`."""
+
+    event: bytes
+
+
 class Relearn(msgspec.Struct, tag="relearn"):
     """As `ReceiptSigner.relearn`."""
 
-    event: bytes
-    signature: bytes
+    events: list[bytes]
 
 
 class SignReceipts(msgspec.Struct, tag="sign_receipts"):
@@ -79,7 +88,9 @@ class SignReply(msgspec.Struct, tag="sign_reply"):
     payload: bytes
 
 
-Request = Open | Begin | Accept | SignedLast | Relearn | SignReceipts | SignReply
+Request = (
+    Open | Begin | Accept | IsBlank | SignedLast | Objection | Relearn | SignReceipts | SignReply
+)
 
 
 class Signed(msgspec.Struct):
@@ -165,20 +176,29 @@ class RemoteReceiptSigner:
         return self._process.pid
 
     def begin(self, store: str, generation: int) -> bool:
-        """Tell a store's generation; False if it is older than what was seen, or never seen."""
+        """Tell whether a store is the current one, and no older copy of it."""
         return self._ask(Begin(store, generation), bool)
 
     def accept(self, store: str, generation: int) -> None:
-        """Take a store that has caught up for the current one."""
+        """Take a store for the current one, in place of any other."""
         self._ask(Accept(store, generation), type(None))
 
+    def is_blank(self) -> bool:
+        """Tell whether no store was ever accepted."""
+        return self._ask(IsBlank(), bool)
+
     def signed_last(self) -> dict[Aid, Said]:
-        """Return for each log the last event that was signed."""
+        """Return for each log the last event that stands of those that were signed."""
         return self._ask(SignedLast(), dict[Aid, Said])
 
-    def relearn(self, event: bytes, signature: bytes) -> None:
-        """Remember an own receipt that others have kept."""
-        self._ask(Relearn(event, signature), type(None))
+    def objection(self, event: bytes) -> KeystoreError | None:
+        """Return why an event contradicts what was signed; None if it does not."""
+        found = self._ask(Objection(event), Signed)
+        return None if found.failure is None else _refusal(found.failure)
+
+    def relearn(self, events: Sequence[bytes]) -> Said:
+        """Remember events of one log as signed; return the last one that stands."""
+        return Said(self._ask(Relearn(list(events)), str))
 
     def sign_receipts(
         self, store: str, generation: int, events: Sequence[bytes], *, known_only: bool = False
@@ -221,7 +241,7 @@ def serve(connection: socket.socket) -> None:
         try:
             if isinstance(request, Open):
                 key = ServiceKey.open(Path(request.key), request.passphrase)
-                signer = LocalReceiptSigner(Path(request.folder), key)
+                signer = LocalReceiptSigner.open(Path(request.folder), key)
                 result: Any = signer.aid
             else:
                 assert signer is not None  # noqa: S101 - it is opened first
@@ -245,8 +265,13 @@ def _do(signer: LocalReceiptSigner, request: Request) -> Any:  # noqa: ANN401 - 
             return signer.accept(request.store, request.generation)
         case SignedLast():
             return signer.signed_last()
+        case IsBlank():
+            return signer.is_blank()
+        case Objection():
+            error = signer.objection(request.event)
+            return Signed() if error is None else Signed(failure=Failure.of(error))
         case Relearn():
-            return signer.relearn(request.event, request.signature)
+            return signer.relearn(request.events)
         case SignReceipts():
             found = signer.sign_receipts(
                 request.store, request.generation, request.events, known_only=request.known_only

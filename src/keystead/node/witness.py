@@ -14,9 +14,7 @@ from typing import Final
 
 import msgspec
 
-from keystead.cesr import indexed
 from keystead.cesr.body import Body
-from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Aid, Said, is_aid
 from keystead.cesr.stream import Message
 from keystead.errors import ErrorCode, KeysteadError, KeystoreError, StoreError, VerificationError
@@ -39,8 +37,8 @@ from keystead.keri.verdicts import (
 )
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor, Result
-from keystead.ports.witness import Admitted, Origin, ReceiptSigner, WitnessStore
-from keystead.suites import Suite
+from keystead.node.receipting import Receipting
+from keystead.ports.witness import Admitted, Origin, Promise, ReceiptSigner, WitnessStore
 
 MAIL_KEPT_FOR: Final = timedelta(hours=1)  # who asks for answers does so every few seconds
 _DELEGATORS_MORE: Final = 8  # delegators that are kept for each identifier: the deepest delegation
@@ -97,6 +95,7 @@ class EventAnswer(msgspec.Struct, gc=False):
         receipt: the raw signature of this witness over it.
         error: why there is no receipt.
         first_said: of the event that stands at its place, if it is duplicitous.
+        superseded: another event has its place since.
     """
 
     aid: str
@@ -107,6 +106,7 @@ class EventAnswer(msgspec.Struct, gc=False):
     receipt: bytes = b""
     error: KeysteadError | None = None
     first_said: str = ""
+    superseded: bool = False
 
 
 class Submitted(msgspec.Struct, gc=False):
@@ -143,19 +143,17 @@ class Witness:
         """
         self.store = store
         self.aid = signer.aid
-        self._signer = signer
         self._admission = admission
         self._processor = EventProcessor(
             store.events, limits=limits, own=(self.aid,), answer_strangers=True
         )
-        self._unsaved: dict[Said, tuple[AcceptedEvent, bytes]] = {}
-        about = store.about()
-        if about.aid != self.aid:
-            raise StoreError(ErrorCode.STORE_CORRUPT, "the store is that of another witness")
-        self._name, self._generation = about.store, about.generation
-        self.quarantined = about.quarantined
-        if not self.quarantined and not signer.begin(self._name, self._generation):
-            self._enter_quarantine()
+        self._recovering = False
+        self._receipts = Receipting(store, signer)
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether the store was restored, and has not caught up."""
+        return self._receipts.quarantined
 
     def submit(self, batch: Sequence[Submission]) -> list[Submitted | KeysteadError]:
         """Take what came at the same time; each submission fares as if it had come alone.
@@ -165,16 +163,17 @@ class Witness:
         """
         answers: list[Submitted | KeysteadError] = []
         with self.store.transaction():
-            self._save_receipts()
+            self._receipts.save()
             for one in batch:
                 try:
                     with self.store.transaction():
                         answers.append(self._take(one))
-                except (StoreError, VerificationError) as error:
+                except (StoreError, VerificationError, KeystoreError) as error:
                     if error.code in _FATAL:
                         raise
+                    error.forget_frames()
                     answers.append(error)
-            self._generation = self.store.count()
+            self._receipts.count()
         # From here on all that was accepted is durable.
         due = [
             event
@@ -197,17 +196,19 @@ class Witness:
         if accepted is None:
             raise LookupError(aid)
         proofs = accepted.proofs
-        if self._own_place(accepted) is None or not self.store.witnessed(aid, accepted.event.said):
+        if self._receipts.place(accepted) is None or self._receipts.kept(accepted):
             return proofs
-        if self._own_signature(accepted):
+        promise = self.store.witnessed(aid, accepted.event.said)
+        if promise is Promise.NONE:
             return proofs
         answer = EventAnswer(aid, accepted.event.sn, accepted.event.said, Status.RECEIPTED)
-        answer.accepted = accepted
+        answer.accepted, answer.superseded = accepted, promise is Promise.SUPERSEDED
         self._sign([answer])
+        if answer.superseded and not answer.receipt:
+            return proofs
         if isinstance(answer.error, KeystoreError):
             raise answer.error
-        own = self._indexed(accepted, answer.receipt)
-        return proofs.merged(Proofs(witness_signatures=(own,)))
+        return proofs.merged(self._receipts.proofs(accepted, answer.receipt))
 
     def find(
         self, aid: Aid, *, sn: int | None = None, said: Said | None = None
@@ -222,7 +223,7 @@ class Witness:
 
     def sign_reply(self, payload: bytes) -> bytes:
         """Return the signature of the witness over a reply."""
-        return self._signer.sign_reply(payload)
+        return self._receipts.sign_reply(payload)
 
     def flush(self) -> None:
         """Keep the receipts of the last batches with their events, so that readers see them.
@@ -230,9 +231,7 @@ class Witness:
         Raises:
             StoreError: it could not be done; nothing is lost by that.
         """
-        if self._unsaved:
-            with self.store.transaction():
-                self._save_receipts()
+        self._receipts.flush()
 
     def tidy(self, now: datetime, *, probe: bool = False) -> int:
         """Drop what has waited too long and save what is left to save; tell how much was dropped.
@@ -245,44 +244,55 @@ class Witness:
             StoreError: it could not be done.
         """
         with self.store.transaction():
-            self._save_receipts()
+            self._receipts.save()
             if probe:
-                self._generation = self.store.count()
+                self._receipts.count()
             self.store.expire_mail(microseconds(now - MAIL_KEPT_FOR))
             return len(self._processor.expire(now))
 
     def recover(self, aid: Aid, messages: Iterable[Message], now: datetime) -> bool:
-        """Take the log of an identifier from another source after a restore.
+        """Take the log of an identifier from other sources after a restore: all that there are.
 
-        Own receipts in it are remembered again. Tells whether the log is seen again by that.
+        Tells whether the log is seen again by that.
 
         Raises:
-            KeystoreError: an own receipt contradicts another own receipt (keystore.second_event).
+            KeystoreError: what the log has at some place contradicts a receipt of this witness
+                (keystore.second_event); nothing of it was taken.
         """
-        known: list[AcceptedEvent] = []
-        with self.store.transaction():
-            for message in messages:
-                for result in self._processor.process(message, source=Source.LOCAL, now=now):
-                    match result.verdict:
-                        case Accepted() if result.accepted is not None:
-                            self._put_due(result.accepted, result.verdict)
-                            known.append(result.accepted)
-                        case Duplicate(accepted):
-                            known.append(accepted)
-                        case _:
-                            pass
-        for one in known:
-            accepted = self.store.events.accepted(one.event.aid, one.event.said) or one
-            for signature in self._own_signature(accepted):
-                self._signer.relearn(accepted.event.raw, signature.raw)
         wanted = dict(self.store.unconfirmed())
-        if aid not in wanted or not known:
-            return aid not in wanted
-        said = wanted[aid]
-        if said is not None and self.store.events.accepted(aid, said) is None:
+        if aid not in wanted:
+            return True
+        if aid == self.aid:
+            return False  # it stands for logs that nobody here knows of: see `give_up`
+        self._recovering = True
+        try:
+            with self.store.transaction():
+                self._receipts.save()
+                if self.store.admitted(aid) is None:  # it was: there are receipts for its events
+                    self.store.admit(Admitted(aid, True, Origin.OPERATOR, now.isoformat()))  # noqa: FBT003 - a record
+                seen = self._take_log(aid, messages, now)
+        finally:
+            self._recovering = False
+        if not seen:
             return False
-        self._confirm(aid)
-        return True
+        return self._receipts.confirm_if_seen(aid, told=True)
+
+    def _take_log(self, aid: Aid, messages: Iterable[Message], now: datetime) -> bool:
+        """Take messages; tell whether the log of `aid` was among them."""
+        seen = False
+        for message in messages:
+            for result in self._processor.process(message, source=Source.LOCAL, now=now):
+                match result.verdict:
+                    case Accepted() if result.accepted is not None:
+                        self._put_due(result.accepted, result.verdict)
+                        seen |= result.accepted.event.aid == aid
+                    case Duplicate(accepted):
+                        seen |= accepted.event.aid == aid
+                    case Duplicitous(evidence):
+                        self._receipts.check(evidence)
+                    case _:
+                        pass
+        return seen
 
     def give_up(self, aid: Aid) -> bool:
         """Go on without having seen a log again, at the operator's risk; tell if it was waited for.
@@ -291,7 +301,7 @@ class Witness:
         """
         if aid not in dict(self.store.unconfirmed()):
             return False
-        self._confirm(aid)
+        self._receipts.give_up(aid)
         return True
 
     def _take(self, one: Submission) -> Submitted:
@@ -358,11 +368,11 @@ class Witness:
                     answer.status = Status.RECEIPTED
             case Duplicate(accepted):
                 answer = self._answer(accepted)
-                if self.store.witnessed(answer.accepted.event.aid, answer.accepted.event.said):  # type: ignore[union-attr] # set just before
+                promise = self.store.witnessed(accepted.event.aid, accepted.event.said)
+                if promise is not Promise.NONE:
+                    answer.superseded = promise is Promise.SUPERSEDED
                     answer.status = Status.RECEIPTED
-                    answer.receipt = b"".join(
-                        signature.raw for signature in self._own_signature(accepted)
-                    )
+                    answer.receipt = self._receipts.kept(accepted)
             case Pending():
                 answer = _plain(message, Status.WAITS)
                 self._let_in_delegator(message, done)
@@ -392,12 +402,19 @@ class Witness:
         return EventAnswer(event.aid, event.sn, event.said, Status.KEPT, accepted)
 
     def _put_due(self, accepted: AcceptedEvent, verdict: Accepted) -> bool:
-        """Write that a receipt is due, if one is; tell whether."""
+        """Write that a receipt is due, if one is; tell whether.
+
+        Raises:
+            KeystoreError: the store was restored, and lacks what was signed for that place
+                (keystore.second_event); what was accepted has to be undone.
+        """
         if not any(isinstance(effect, ReceiptDue) for effect in verdict.effects):
             return False
         found = self.store.admitted(accepted.event.aid)
         if found is None or found.origin is Origin.DELEGATOR:
             return False
+        if self.quarantined:
+            self._receipts.object(accepted, recovering=self._recovering)
         self.store.put_witnessed(accepted, supersedes=verdict.supersedes)
         return True
 
@@ -418,72 +435,19 @@ class Witness:
         self.store.admit(Admitted(delegator, True, Origin.DELEGATOR, since))  # noqa: FBT003 - a record
 
     def _sign(self, due: Sequence[EventAnswer]) -> None:
-        if not due:
-            return
-        events = [one.accepted.event.raw for one in due if one.accepted is not None]
-        signed = self._signer.sign_receipts(
-            self._name, self._generation, events, known_only=self.quarantined
-        )
-        for one, signature in zip(due, signed, strict=True):
-            if isinstance(signature, KeystoreError):
-                one.status, one.error = Status.REFUSED, signature
-            elif one.accepted is not None:
-                one.receipt = signature
-                if not self._own_signature(one.accepted):
-                    self._unsaved[one.accepted.event.said] = (one.accepted, signature)
-                self._confirm_if_seen(one.accepted)
-
-    def _save_receipts(self) -> None:
-        """Keep own receipts with their events; if that is lost, they are signed again alike."""
-        unsaved, self._unsaved = self._unsaved, {}  # if they are lost, they are signed again alike
-        for accepted, signature in unsaved.values():
-            receipt = Proofs(witness_signatures=(self._indexed(accepted, signature),))
-            self.store.keep_receipt(accepted, receipt)
-
-    def _own_place(self, accepted: AcceptedEvent) -> int | None:
-        witnesses = accepted.state.establishment.witnesses
-        return witnesses.index(self.aid) if self.aid in witnesses else None
-
-    def _own_signature(self, accepted: AcceptedEvent) -> list[IndexedSignature]:
-        place = self._own_place(accepted)
-        return [one for one in accepted.proofs.witness_signatures if one.index == place]
-
-    def _indexed(self, accepted: AcceptedEvent, signature: bytes) -> IndexedSignature:
-        place = self._own_place(accepted)
-        assert place is not None  # noqa: S101 - a receipt was due
-        return indexed.make(Suite.ED25519, signature, place, ondex=place)
-
-    def _enter_quarantine(self) -> None:
-        """Find out what the store lacks; without anything to lack it is the current one."""
-        signed = self._signer.signed_last()
-        lacking: list[tuple[Aid, Said | None]] = [
-            (aid, said)
-            for aid, said in signed.items()
-            if self.store.events.accepted(aid, said) is None
-        ]
-        if not signed:
-            # The memory of the signer is lost, so nobody here knows what was signed last.
-            lacking = [(aid, None) for aid, _ in self.store.latest_witnessed()]
-        if not lacking:
-            self._signer.accept(self._name, self._generation)
-            return
-        self.store.quarantine(lacking)
-        self.quarantined = True
-
-    def _confirm_if_seen(self, accepted: AcceptedEvent) -> None:
-        if not self.quarantined:
-            return
-        wanted = dict(self.store.unconfirmed())
-        if wanted.get(accepted.event.aid) == accepted.event.said:
-            self._confirm(accepted.event.aid)
-
-    def _confirm(self, aid: Aid) -> None:
-        with self.store.transaction():
-            self.store.confirm(aid)
-            self._generation = self.store.count()
-        if not self.store.about().quarantined:
-            self._signer.accept(self._name, self._generation)
-            self.quarantined = False
+        for superseded in (False, True):
+            # What has lost its place may get the same receipt again, and no first one.
+            chosen = [one for one in due if one.superseded is superseded]
+            events = [one.accepted for one in chosen if one.accepted is not None]
+            signed = self._receipts.sign(events, known_only=superseded)
+            for one, signature in zip(chosen, signed, strict=True):
+                if isinstance(signature, bytes):
+                    one.receipt = signature
+                else:
+                    one.status, one.error = Status.REFUSED, signature
+        if self.quarantined:
+            for one in due:
+                self._receipts.confirm_if_seen(Aid(one.aid))
 
 
 # What makes a whole batch fail: the store itself cannot go on.

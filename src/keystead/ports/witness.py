@@ -55,6 +55,14 @@ class WitnessRow(msgspec.Struct, frozen=True, gc=False):
     quarantined: bool
 
 
+class Promise(Enum):
+    """Whether a witness owes, or has given, a receipt for an event."""
+
+    NONE = "none"
+    STANDS = "stands"
+    SUPERSEDED = "superseded"  # another event has its place now
+
+
 class Mail(msgspec.Struct, frozen=True, gc=False):
     """A message for somebody who asks for it later.
 
@@ -95,6 +103,9 @@ class WitnessStore(Protocol):
     def count(self) -> int:
         """Count one more commit, inside the transaction that makes it; return the generation."""
 
+    def rename(self) -> str:
+        """Give the store a new name, so that older copies have another; return it."""
+
     def put_witnessed(self, accepted: AcceptedEvent, *, supersedes: bool) -> None:
         """Write that a receipt is due for an event, in the transaction that accepted it.
 
@@ -102,8 +113,11 @@ class WitnessStore(Protocol):
             StoreError: another event has its place (store.corrupt).
         """
 
-    def witnessed(self, aid: Aid, said: Said) -> bool:
+    def witnessed(self, aid: Aid, said: Said) -> Promise:
         """Tell whether a receipt was due for an event."""
+
+    def standing(self, aid: Aid, *, first_sn: int = 0) -> Iterator[AcceptedEvent]:
+        """Give the events of a log for which a receipt was due, but those that were superseded."""
 
     def keep_receipt(self, accepted: AcceptedEvent, receipt: Proofs) -> None:
         """Keep the receipt of this witness with its event, inside a transaction; once."""
@@ -111,8 +125,8 @@ class WitnessStore(Protocol):
     def is_neighbour(self, aid: Aid) -> bool:
         """Tell whether somebody is or was a witness of a log that is witnessed here."""
 
-    def latest_witnessed(self) -> Iterator[tuple[Aid, Said]]:
-        """Give for each log the last event for which a receipt was due."""
+    def all_witnessed(self) -> Iterator[Aid]:
+        """Give the identifiers for whose events a receipt was due."""
 
     def admitted(self, aid: Aid) -> Admitted | None:
         """Return what was decided about an identifier."""
@@ -166,23 +180,32 @@ class ReceiptSigner(Protocol):
         """The witness."""
 
     def begin(self, store: str, generation: int) -> bool:
-        """Tell a store's generation; False if it is older than what was seen, or never seen.
-
-        A store that has written nothing yet is taken as new.
-        """
+        """Tell whether a store is the current one, and no older copy of it."""
 
     def accept(self, store: str, generation: int) -> None:
-        """Take a store that has caught up for the current one, whatever was seen before."""
+        """Take a store for the current one, in place of any other: it is new, or has caught up."""
+
+    def is_blank(self) -> bool:
+        """Tell whether no store was ever accepted: what was signed before, if anything, is lost."""
 
     def signed_last(self) -> dict[Aid, Said]:
-        """Return for each log the last event that was signed."""
+        """Return for each log the last event that stands of those that were signed."""
 
-    def relearn(self, event: bytes, signature: bytes) -> None:
-        """Remember an own receipt that others have kept.
+    def objection(self, event: bytes) -> KeystoreError | None:
+        """Return why an event contradicts what was signed; None if it does not."""
+
+    def relearn(self, events: Sequence[bytes]) -> Said:
+        """Remember events of one log as signed: receipts for them are promised.
+
+        Args:
+            events: raw key events in their order, at least one.
+
+        Returns:
+            The last event of that log that stands.
 
         Raises:
-            KeystoreError: it is not signed by this key (keystore.role), or contradicts what is
-                remembered (keystore.second_event).
+            KeystoreError: one contradicts what was signed (keystore.second_event), or is no key
+                event (keystore.role); none is remembered then.
         """
 
     def sign_receipts(

@@ -23,6 +23,7 @@ from keystead.errors import ErrorCode, StoreError
 from keystead.keri import build
 from keystead.keri.build import Keys
 from keystead.keri.verdicts import Source
+from keystead.keystores.receipting import LocalReceiptSigner
 from keystead.keystores.receipting_process import RemoteReceiptSigner
 from keystead.keystores.service_key import ServiceKey, read_envelope
 from keystead.node.ingest import EventProcessor
@@ -74,6 +75,13 @@ class WitnessHome(msgspec.Struct, frozen=True):
         store = DatabaseWitness.create(self.folder, key.aid)
         try:
             _accept_inception(store, key)
+            # Wherever this memory is not, the store is taken for a copy of one that has signed.
+            signer = LocalReceiptSigner.open(self.state / key.aid, key)
+            try:
+                about = store.about()
+                signer.accept(about.store, about.generation)
+            finally:
+                signer.close()
         finally:
             store.close()
         partial_key.rename(self.folder / KEY)

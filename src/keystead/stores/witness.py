@@ -12,7 +12,7 @@ from keystead.errors import ErrorCode, StoreError
 from keystead.keri.attachments import Proofs
 from keystead.keri.keystate import AcceptedEvent
 from keystead.limits import DEFAULT_LIMITS, Limits
-from keystead.ports.witness import Admitted, Mail, Origin, WitnessRow
+from keystead.ports.witness import Admitted, Mail, Origin, Promise, WitnessRow
 from keystead.stores.database import Database
 from keystead.stores.schema import shipped
 from keystead.stores.sqlite import SqliteStore
@@ -23,7 +23,9 @@ KIND: Final = "witness"
 # asks every few seconds; who does not come for that long asks anew.
 _MAIL_OF_TOPIC: Final = 64
 _MAIL_BYTES: Final = 16 * 1024 * 1024
-_INTERACTION: Final = "ixn"
+# What it takes to supersede an event: any rotation (0), an approved one (1); nothing can (2).
+_RANKS: Final = {"ixn": 0, "drt": 1}
+_FINAL: Final = 2
 
 
 class DatabaseWitness:
@@ -39,8 +41,8 @@ class DatabaseWitness:
         """Make the store of a new witness; errors as `Database.create`."""
         store = cls(Database.create(home / FILE, steps=shipped(KIND)))
         with store.transaction() as connection:
-            name = secrets.token_hex(16)
-            connection.execute("INSERT INTO witness VALUES (1, ?, ?, 0, 0)", (aid, name))
+            query = "INSERT INTO witness VALUES (1, ?, ?, 0, 0)"
+            connection.execute(query, (aid, secrets.token_hex(16)))
         return store
 
     @classmethod
@@ -91,6 +93,13 @@ class DatabaseWitness:
         (number,) = self.database.writing().execute(query).fetchone()
         return int(number)
 
+    def rename(self) -> str:
+        """Give the store a new name, so that older copies have another; return it."""
+        with self.database.transaction() as connection:
+            query = "UPDATE witness SET store = ? RETURNING store"
+            (name,) = connection.execute(query, (secrets.token_hex(16),)).fetchone()
+        return str(name)
+
     def put_witnessed(self, accepted: AcceptedEvent, *, supersedes: bool) -> None:
         """Write that a receipt is due for an event, in the transaction that accepted it.
 
@@ -98,8 +107,7 @@ class DatabaseWitness:
             StoreError: another event has its place (store.corrupt).
         """
         event, number = accepted.event, accepted.first_seen_number
-        # A delegated rotation may be superseded by a later one that the delegator sealed.
-        fixed = event.message_type != _INTERACTION and not event.delegated
+        rank = rank_of(event.message_type)
         connection = self.database.writing()
         if supersedes:
             connection.execute(
@@ -108,9 +116,9 @@ class DatabaseWitness:
             )
         connection.execute(
             "INSERT INTO witnessed VALUES (?, ?, ?, ?, ?, 1)",
-            (event.aid, number, event.sn, event.said, int(fixed)),
+            (event.aid, number, event.sn, event.said, rank),
         )
-        if event.message_type == _INTERACTION:
+        if rank == 0:
             return
         for one in accepted.state.establishment.witnesses:
             connection.execute("INSERT INTO neighbour VALUES (?) ON CONFLICT DO NOTHING", (one,))
@@ -119,22 +127,35 @@ class DatabaseWitness:
         """Keep the receipt of this witness with its event, inside a transaction; once."""
         self.events.attach(accepted, receipt)
 
-    def witnessed(self, aid: Aid, said: Said) -> bool:
+    def witnessed(self, aid: Aid, said: Said) -> Promise:
         """Tell whether a receipt was due for an event."""
-        query = "SELECT 1 FROM witnessed WHERE aid = ? AND said = ?"
-        return bool(self.database.rows(query, aid, said))
+        query = "SELECT stands FROM witnessed WHERE aid = ? AND said = ?"
+        for (stands,) in self.database.rows(query, aid, said):
+            return Promise.STANDS if stands else Promise.SUPERSEDED
+        return Promise.NONE
+
+    def standing(self, aid: Aid, *, first_sn: int = 0) -> Iterator[AcceptedEvent]:
+        """Give the events of a log for which a receipt was due, but those that were superseded.
+
+        Raises:
+            StoreError: one is missing (store.corrupt).
+        """
+        query = "SELECT said FROM witnessed WHERE aid = ? AND sn >= ? AND stands = 1 ORDER BY sn"
+        for (said,) in self.database.rows(query, aid, first_sn):
+            accepted = self.events.accepted(aid, Said(said))
+            if accepted is None:
+                what = f"an event of {aid} that was witnessed is missing"
+                raise StoreError(ErrorCode.STORE_CORRUPT, what)
+            yield accepted
 
     def is_neighbour(self, aid: Aid) -> bool:
         """Tell whether somebody is or was a witness of a log that is witnessed here."""
         return bool(self.database.rows("SELECT 1 FROM neighbour WHERE aid = ?", aid))
 
-    def latest_witnessed(self) -> Iterator[tuple[Aid, Said]]:
-        """Give for each log the last event for which a receipt was due."""
-        query = (
-            "SELECT w.aid, w.said FROM witnessed w WHERE w.first_seen_number ="
-            " (SELECT max(first_seen_number) FROM witnessed WHERE aid = w.aid) ORDER BY w.aid"
-        )
-        return ((Aid(aid), Said(said)) for aid, said in self.database.rows(query))
+    def all_witnessed(self) -> Iterator[Aid]:
+        """Give the identifiers for whose events a receipt was due."""
+        query = "SELECT DISTINCT aid FROM witnessed ORDER BY aid"
+        return (Aid(aid) for (aid,) in self.database.rows(query))
 
     def admitted(self, aid: Aid) -> Admitted | None:
         """Return what was decided about an identifier."""
@@ -235,6 +256,11 @@ class DatabaseWitness:
         """Drop messages that are older."""
         with self.database.transaction() as connection:
             connection.execute("DELETE FROM mail WHERE since < ?", (before,))
+
+
+def rank_of(message_type: str) -> int:
+    """Return the rank with which an event is witnessed: 0, 1 or 2."""
+    return _RANKS.get(message_type, _FINAL)
 
 
 def _to_admitted(row: Any) -> Admitted:  # noqa: ANN401 - a row of the database

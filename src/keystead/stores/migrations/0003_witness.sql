@@ -1,12 +1,13 @@
 -- Evidence: for which events this witness has given a receipt, or must give one. The unique index
 -- is the promise of a witness: one event for one place. The triggers keep it when events of a log
--- lose their place by a recovery: what nothing may supersede stays.
+-- lose their place by a recovery: what nothing may supersede stays, and what comes instead is a
+-- rotation. They hold against INSERT OR REPLACE too, which deletes without asking them.
 CREATE TABLE witnessed (
     aid TEXT NOT NULL,
     first_seen_number INTEGER NOT NULL, -- of the event
     sn INTEGER NOT NULL,
     said TEXT NOT NULL,
-    fixed INTEGER NOT NULL,             -- nothing supersedes it: it set keys, and no delegator can undo that
+    rank INTEGER NOT NULL,              -- 0: interaction, 1: delegated rotation, 2: any other
     stands INTEGER NOT NULL,            -- it has its place still
     PRIMARY KEY (aid, first_seen_number),
     UNIQUE (aid, said),
@@ -15,13 +16,24 @@ CREATE TABLE witnessed (
 
 CREATE UNIQUE INDEX witnessed_once ON witnessed (aid, sn) WHERE stands = 1;
 
+CREATE INDEX witnessed_before ON witnessed (aid, sn) WHERE stands = 0;
+
+CREATE TRIGGER witnessed_begins BEFORE INSERT ON witnessed
+WHEN new.stands != 1 OR new.rank NOT IN (0, 1, 2)
+  OR EXISTS (SELECT 1 FROM witnessed WHERE aid = new.aid AND first_seen_number = new.first_seen_number)
+  OR EXISTS (SELECT 1 FROM witnessed WHERE aid = new.aid AND said = new.said)
+  OR EXISTS (SELECT 1 FROM witnessed WHERE aid = new.aid AND sn = new.sn AND stands = 1)
+  OR EXISTS (SELECT 1 FROM witnessed WHERE aid = new.aid AND sn = new.sn AND stands = 0
+             AND (new.rank = 0 OR rank > 1 OR (rank = 1 AND new.rank != 1)))
+BEGIN SELECT raise(ABORT, 'a place is witnessed once'); END;
+
 CREATE TRIGGER witnessed_stays BEFORE DELETE ON witnessed
 BEGIN SELECT raise(ABORT, 'what was witnessed is never forgotten'); END;
 
 CREATE TRIGGER witnessed_is_fixed BEFORE UPDATE ON witnessed
-WHEN new.stands > old.stands OR old.fixed = 1
+WHEN new.stands != 0 OR old.rank > 1
   OR new.aid != old.aid OR new.first_seen_number != old.first_seen_number
-  OR new.sn != old.sn OR new.said != old.said OR new.fixed != old.fixed
+  OR new.sn != old.sn OR new.said != old.said OR new.rank != old.rank
 BEGIN SELECT raise(ABORT, 'what was witnessed never changes'); END;
 
 -- Derived: who else is or was a witness of a log that is witnessed here. Where they are is kept, so
