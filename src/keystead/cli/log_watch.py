@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from keystead.ports.watching import Source
 
 _TYPES: Final = {"rot": "rotation", "drt": "rotation", "ixn": "interaction", "": "event"}
-_SCHEMES: Final = ("https", "http")
 _ADVICE: Final = (
     (
         "If you made it with another copy of this wallet: get the log and take it over with:"
@@ -230,19 +229,14 @@ def _post(wanted: _Wanted, oobis: Sequence[str], watchers: Sequence[str]) -> _Po
 def _witnesses(events: "EventStore", aid: "Aid") -> "Iterator[Source]":
     """Give the witnesses of an identifier whose places are known."""
     from keystead.keri.oobi import parse_base  # noqa: PLC0415 - for --help
-    from keystead.keri.routed import Location  # noqa: PLC0415 - as above
     from keystead.limits import DEFAULT_LIMITS  # noqa: PLC0415 - as above
+    from keystead.owner.discovery import locations  # noqa: PLC0415 - as above
     from keystead.ports.watching import WITNESS, Source  # noqa: PLC0415 - as above
 
     state = events.key_state(aid)
     for eid in () if state is None else state.establishment.witnesses:
-        for scheme in _SCHEMES:
-            record = events.record(("loc", eid, scheme))
-            if record is None or not isinstance(record.statement, Location):
-                continue
-            if url := record.statement.url:
-                yield Source(parse_base(url.rstrip("/"), DEFAULT_LIMITS), eid, WITNESS)
-                break
+        for url in locations(events, eid)[:1]:
+            yield Source(parse_base(url.rstrip("/"), DEFAULT_LIMITS), eid, WITNESS)
 
 
 def _tell(one: "Sighting", name: str, *, own: bool, json_output: bool) -> None:
