@@ -1,6 +1,9 @@
 """Services that introduce identifiers, on real ports."""
 
 import gc
+import json
+import signal
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +15,8 @@ from keystead.services.http import Request, Response
 from keystead.testing.authoring import KeyPair
 from keystead.transports.client import HttpTransport
 from keystead.transports.guard import FetchPolicy
+from support.commands import COMMAND
+from support.desks import Desk
 from support.logs import STAMP, Node, attached, coupled, routed
 from support.serving import serving
 
@@ -91,3 +96,27 @@ def tell_places(pairs: Sequence[KeyPair], found: Sequence[Place]) -> None:
     for place in found:
         for pair, where in zip(pairs, found, strict=False):
             place.node.feed(location(pair, f"{where.url}/"))
+
+
+@contextmanager
+def oobi_served(desk: Desk, *arguments: str) -> Iterator[str]:
+    """Run `keystead oobi serve`, and give its URL."""
+    log = desk.folder / "serve.log"
+    with log.open("w") as told:
+        process = subprocess.Popen(
+            [str(COMMAND), "oobi", "serve", *arguments, "--json"],
+            env=desk.owner.environment,
+            cwd=desk.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=told,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        try:
+            yield json.loads(line)["listening"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, log.read_text()
+            process.stdout.close()
