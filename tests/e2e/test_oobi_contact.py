@@ -216,7 +216,7 @@ def test_what_is_not_here_is_notoobi_served(desk: Desk) -> None:
             ("/", "GET", 404),
             ("/oobi", "POST", 405),
         ):
-            request = urllib.request.Request(url + path, method=method, data=None)  # noqa: S310
+            request = urllib.request.Request(url + path, method=method, data=None)  # noqa: S310 - ours
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(request, timeout=10)  # noqa: S310 - ours
             assert caught.value.code == status
