@@ -4,11 +4,10 @@ Content types are accepted in every spelling and sent as 1.x peers know them. A 
 only after what it is about is durable.
 """
 
-import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -24,12 +23,13 @@ from keystead.keri.routed import state_fields
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node import answering
 from keystead.node.publishing import is_witnessed, oobi_stream
-from keystead.node.queries import MailboxAnswer, StateAnswer
+from keystead.node.queries import MAILBOX, MailboxAnswer, StateAnswer
 from keystead.node.replay import replay, replay_event
 from keystead.node.witness import EventAnswer, Status, Submission, Submitted, Witness, microseconds
 from keystead.services.addresses import client_prefix
 from keystead.services.committing import Committer
 from keystead.services.http import Request, Response
+from keystead.services.mailbox import Mailboxes
 from keystead.services.rates import Rate, RateLimit
 from keystead.services.refusals import error_response, refusal
 
@@ -43,8 +43,6 @@ _JSON: Final = "application/json"
 _ATTACHMENT: Final = "cesr-attachment"
 _DESTINATION: Final = "cesr-destination"
 _INVITATION: Final = "keystead-invitation"
-_SSE_SECONDS: Final = 30.0  # peers open the stream anew after that
-_RETRY: Final = 5000  # milliseconds
 _TOPICS: Final = 16
 _NO_STORE: Final = {"Cache-Control": "no-cache"}
 
@@ -84,7 +82,7 @@ class WitnessService:
         self._event = RateLimit(rates.event)
         self._strangers = RateLimit(rates.strangers, buckets=1)
         self._limited = limited
-        self._mailed = asyncio.Condition()
+        self._mailboxes = Mailboxes(committer)
         self._routes = {
             ("POST", "/"): self._post,
             ("PUT", "/"): self._put,
@@ -115,7 +113,11 @@ class WitnessService:
 
     async def _post(self, request: Request) -> Response:
         message = self._one_message(request)
-        done = await self._submit(request, [message])
+        asking = _asks_for_mail(message)
+        if asking is None:
+            done = await self._submit(request, [message])
+        else:
+            done = await self._submit_in_time(request, message, asking)
         if done.queries:
             return await self._answer(done)
         return _summary(done, single=True)
@@ -234,9 +236,25 @@ class WitnessService:
         done = await self._committer.submit(
             Submission(messages, _now(), request.headers.get(_INVITATION, ""))
         )
+        for event in done.events:
+            if event.status is Status.RECEIPTED:
+                self._mailboxes.ring(Aid(event.aid))
         refused = sum(one.status is Status.REFUSED for one in done.events) + len(done.errors)
         if refused:
             self._charge(self._stranger, prefix, now, "stranger")
+        return done
+
+    async def _submit_in_time(self, request: Request, message: Message, aid: Aid) -> Submitted:
+        """Hand a question for messages in, again when the log of who asks has grown.
+
+        Peers ask before they send an event, and sign with the keys of that event.
+        """
+        waiting = self._mailboxes.waiting(aid, client_prefix(request.client))
+        async with contextlib.aclosing(waiting) as turns:
+            async for _ in turns:
+                done = await self._submit(request, [message])
+                if done.queries:
+                    break
         return done
 
     async def _answer(self, done: Submitted) -> Response:
@@ -251,32 +269,14 @@ class WitnessService:
             return box
 
         box = await self._committer.run(work)
-        async with self._mailed:
-            self._mailed.notify_all()
+        for _, querier in done.queries:
+            self._mailboxes.ring(querier)
         if box is None:
             return Response(204, headers=_NO_STORE)
         if len(box.topics) > _TOPICS:
             return refusal(400, "too many topics")
-        stream = self._mail(box.aid, dict(box.topics))
+        stream = self._mailboxes.stream(box.aid, box.topics)
         return Response(200, content_type="text/event-stream", headers=_NO_STORE, stream=stream)
-
-    async def _mail(self, recipient: Aid, topics: dict[str, int]) -> AsyncIterator[bytes]:
-        """Give the messages of a mailbox as they come, for half a minute."""
-        yield f"retry: {_RETRY}\n\n".encode()
-        ends = time.monotonic() + _SSE_SECONDS
-        while (left := ends - time.monotonic()) > 0:
-            found = await self._committer.run(partial(_collect, recipient, topics))
-            for topic, place, message in found:
-                topics[topic] = place + 1
-                head = f"id: {place}\nevent: {topic}\nretry: {_RETRY}\ndata: "
-                yield head.encode() + message + b"\n\n"
-            if found:
-                continue
-            async with self._mailed:
-                try:
-                    await asyncio.wait_for(self._mailed.wait(), left)
-                except TimeoutError:
-                    return
 
     def _one_message(self, request: Request) -> Message:
         """Read the one message of a request: JSON as content, attachments in a header."""
@@ -439,14 +439,14 @@ def _answer_one(
     return None
 
 
-def _collect(
-    recipient: Aid, topics: dict[str, int], witness: Witness
-) -> list[tuple[str, int, bytes]]:
-    return [
-        (one.topic, one.place, one.message)
-        for topic, first in topics.items()
-        for one in witness.store.mail(recipient, topic, first)
-    ]
+def _asks_for_mail(message: Message) -> Aid | None:
+    """Return whose messages are asked for, unchecked; None if that is not asked."""
+    content = message.content
+    if not isinstance(content, dict) or (content.get("t"), content.get("r")) != ("qry", MAILBOX):
+        return None
+    asked = content.get("q")
+    aid = asked.get("i") if isinstance(asked, dict) else None
+    return Aid(aid) if isinstance(aid, str) and is_aid(aid) else None
 
 
 def _now() -> datetime:

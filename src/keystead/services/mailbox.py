@@ -1,0 +1,142 @@
+"""What a witness has for those who ask for it: receipts of their events, answers to questions.
+
+The topic of receipts is not kept anywhere: it is the log, in the order in which it was first seen,
+so it is never lost, and to ask again gives the same.
+
+Source: keri 1.x, whose controllers open this stream before they send an event, and wait for
+receipts there unless they are told to use `/receipts`.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from functools import partial
+from typing import Final
+
+from keystead.cesr.keys import Aid
+from keystead.errors import KeysteadError
+from keystead.node import answering
+from keystead.node.witness import Witness
+from keystead.services.committing import Committer
+
+RECEIPT_TOPIC: Final = "/receipt"
+_SECONDS: Final = 30.0  # peers open the stream anew after that
+_RETRY: Final = 5000  # milliseconds
+_AT_ONCE: Final = 64  # receipts that are looked up in one go; others wait meanwhile
+_AWAITED: Final = 64  # who may wait for the log of who asks to grow, in all
+_AWAITED_OF_CLIENT: Final = 8  # and of one network
+
+Mail = tuple[str, int, bytes]  # topic, place, message
+
+
+class Mailboxes:
+    """Streams of messages, each for one identifier."""
+
+    def __init__(self, committer: Committer) -> None:
+        """Give what the witness of a committer has."""
+        self._committer = committer
+        self._bells: dict[Aid, set[asyncio.Event]] = {}
+        self._awaiting: Counter[str] = Counter()
+
+    def ring(self, aid: Aid) -> None:
+        """Tell those who wait that there is something new for an identifier."""
+        for bell in self._bells.get(aid, ()):
+            bell.set()
+
+    async def waiting(self, aid: Aid, prefix: str) -> AsyncGenerator[None, None]:
+        """Give a turn at once, and one whenever there is something new for an identifier.
+
+        That ends after half a minute, or at once when too many wait.
+
+        Args:
+            aid: who is waited for; anybody can ask in any name.
+            prefix: network of the client, which may not have too many wait.
+        """
+        ends = time.monotonic() + _SECONDS
+        with self._heard(aid) as bell, self._counted(prefix) as allowed:
+            yield
+            while allowed and await _wait(bell, ends):
+                bell.clear()
+                yield
+
+    async def stream(self, recipient: Aid, topics: dict[str, int]) -> AsyncIterator[bytes]:
+        """Give the messages for an identifier as they come, for half a minute.
+
+        Args:
+            recipient: for whom they are.
+            topics: which, and from which place on.
+        """
+        yield f"retry: {_RETRY}\n\n".encode()
+        topics = dict(topics)
+        ends = time.monotonic() + _SECONDS
+        with self._heard(recipient) as bell:
+            while True:
+                bell.clear()  # before looking, so that nothing comes unnoticed in between
+                found = await self._committer.run(partial(_collect, recipient, topics))
+                for topic, place, message in found:
+                    topics[topic] = place + 1
+                    head = f"id: {place}\nevent: {topic}\nretry: {_RETRY}\ndata: "
+                    yield head.encode() + message + b"\n\n"
+                if time.monotonic() > ends or (not found and not await _wait(bell, ends)):
+                    return
+
+    @contextlib.contextmanager
+    def _counted(self, prefix: str) -> Iterator[bool]:
+        counted = self._awaiting
+        allowed = counted.total() < _AWAITED and counted[prefix] < _AWAITED_OF_CLIENT
+        counted[prefix] += 1
+        try:
+            yield allowed
+        finally:
+            counted[prefix] -= 1
+            if not counted[prefix]:
+                del counted[prefix]
+
+    @contextlib.contextmanager
+    def _heard(self, aid: Aid) -> Iterator[asyncio.Event]:
+        bell = asyncio.Event()
+        self._bells.setdefault(aid, set()).add(bell)
+        try:
+            yield bell
+        finally:
+            self._bells[aid].discard(bell)
+            if not self._bells[aid]:
+                del self._bells[aid]
+
+
+async def _wait(bell: asyncio.Event, ends: float) -> bool:
+    """Wait for a bell; tell whether it rang in time."""
+    try:
+        await asyncio.wait_for(bell.wait(), max(0.0, ends - time.monotonic()))
+    except TimeoutError:
+        return False
+    return True
+
+
+def _collect(recipient: Aid, topics: dict[str, int], witness: Witness) -> list[Mail]:
+    found: list[Mail] = []
+    for topic, first in topics.items():
+        if topic == RECEIPT_TOPIC:
+            found += _receipts(recipient, first, witness)
+        else:
+            kept = witness.store.mail(recipient, topic, first)
+            found += [(one.topic, one.place, one.message) for one in kept]
+    return found
+
+
+def _receipts(aid: Aid, first: int, witness: Witness) -> Iterator[Mail]:
+    """Give receipts of the events of a log; the place of each is that event's first-seen number."""
+    seen = 0
+    for accepted in witness.store.events.first_seen(aid, first=first):
+        try:
+            proofs = witness.receipted(aid, said=accepted.event.said)
+        except KeysteadError:
+            return  # nothing is signed now; what comes later must not be given before it
+        if proofs.witness_signatures:
+            message = answering.known_receipts(accepted, proofs)
+            yield RECEIPT_TOPIC, accepted.first_seen_number, message
+            seen += 1
+        if seen == _AT_ONCE:
+            return
