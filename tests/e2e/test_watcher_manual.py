@@ -1,7 +1,6 @@
 """What the pages and the help of watchers say, compared with what the commands do."""
 
 import json
-import re
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from keystead.keri.seals import DigestSeal
 from keystead.testing.authoring import Author
 from support.commands import ROOT
 from support.log_servers import LogServer
+from support.manual import examples, json_fields
 from support.watchers import Serving, new_watcher, run
 
 COMMANDS = [
@@ -45,12 +45,6 @@ def _scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, LogS
         other.body = begun.framed + twin.interact(DigestSeal(digest(b"other"))).framed
         serving.until(f"/evidence/{author.aid}", lambda value: value["evidence"])
         yield author.aid, server, serving
-
-
-def _documented(section: str) -> list[str]:
-    text = (ROOT / "docs" / "json.md").read_text("utf-8")
-    (content,) = re.findall(rf"^#+ {section}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
-    return re.findall(r"^\| `(\w+)` \| .+ \|$", content, re.MULTILINE)
 
 
 def _told(*arguments: str | Path) -> Any:  # noqa: ANN401 - any JSON value
@@ -83,7 +77,7 @@ def test_json_has_the_documented_fields(
         ("Followed identifier", listed["identifiers"][0]),
         ("keystead watcher status --json", _told("watcher", "status", "--home", home)),
     ):
-        assert _documented(section) == list(value), section
+        assert json_fields(section) == list(value), section
 
 
 @pytest.mark.parametrize(
@@ -91,8 +85,7 @@ def test_json_has_the_documented_fields(
 )
 def test_examples_of_the_help_are_understood(group: str, name: str, command: click.Command) -> None:
     """Each example in the help is a command with options and arguments that there are."""
-    text = (command.epilog or "").split("Exit codes")[0]
-    lines = re.findall(r"^  (keystead .*?)(?:   .*)?$", text, re.MULTILINE)
+    lines = examples(command)
     assert lines
     for line in lines:
         words = shlex.split(line)
