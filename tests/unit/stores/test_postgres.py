@@ -96,7 +96,7 @@ def test_of_many_racers_for_a_place_exactly_one_wins(url: str) -> None:
         with closing(PostgresDatabase.open(url)) as database:
             store = PostgresStore(database)
             for (_, _, events), told in zip(rounds, seen, strict=True):
-                start.wait()
+                start.wait(60)
                 (result,) = feed(store, [events[racer]], now=NOW)
                 told[type(result.verdict).__name__] += 1
 
@@ -342,7 +342,7 @@ def test_of_several_that_make_the_tables_one_does() -> None:
     start = threading.Barrier(4)
 
     def make(url: str) -> str:
-        start.wait()
+        start.wait(60)
         try:
             PostgresDatabase.create(url).close()
         except UsageError as error:
