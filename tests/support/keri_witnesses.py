@@ -1,8 +1,6 @@
 """Witnesses of keri itself, as processes of their own."""
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -13,12 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-from uuid import uuid4
 
+from support.kli import kli_command, kli_environment
 from support.peer import MEMORY
-
-_SHARED: Final = Path("/usr/local/var/keri")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +41,7 @@ def keri_witnesses(python: Path, count: int) -> Iterator[list[KeriWitness]]:
     """Run witnesses of keri on this machine, under the Python of its environment."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
-        # keri keeps its databases in one place of the machine where it may, under these names.
-        names = [f"keystead-tests-{uuid4().hex}" for _ in range(count)]
-        for name in names:
-            stack.callback(_forget, name)
+        names = [f"witness{number}" for number in range(count)]
         started = [_start(stack, python, folder, name) for name in names]
         yield [KeriWitness(_wait(url, process), url, process) for url, process in started]
 
@@ -63,26 +55,18 @@ def _start(
     config = folder / "keri" / "cf" / "main" / f"{name}.json"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(json.dumps(settings), encoding="utf-8")
-    home = folder / name
-    home.mkdir()
-    kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
-    command = [str(python.with_name("kli")), "witness", "start", "--no-prompt"]
     options = ["--name", name, "--alias", name, "--config-dir", str(folder), "--config-file", name]
+    places = ["-H", str(http), "-T", str(tcp)]
     process = subprocess.Popen(
-        [*command, *options, "-H", str(http), "-T", str(tcp)],
+        kli_command(python, folder, ["witness", "start", "--no-prompt", *options, *places]),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**kept, "HOME": str(home)},
+        env=kli_environment(folder),
     )
     stack.callback(process.wait, 30)
     stack.callback(process.kill)
     return url, process
-
-
-def _forget(name: str) -> None:
-    for path in _SHARED.glob(f"*/{name}"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> str:

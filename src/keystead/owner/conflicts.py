@@ -80,5 +80,4 @@ def _put_fork(wallet: Wallet, outgoing: Outgoing, witness: Aid) -> None:
             for one in now.deliveries
         ],
         Note("witnessing", reason, outgoing.said),
-        is_finished=lambda _: False,
     )

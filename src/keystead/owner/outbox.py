@@ -17,7 +17,7 @@ from keystead.cesr.keys import Aid, Said
 from keystead.keri.events import AnyKeyEvent, Rotation
 from keystead.owner.records import Batch, Note
 from keystead.owner.wallet import OUTBOX, Wallet
-from keystead.owner.witnesses import witnesses_after
+from keystead.owner.witnesses import Shown, find_shown, witnesses_after
 
 # Time until the first retry, and the longest between two: a witness that is away for days is asked
 # each hour, and one that is just started almost at once.
@@ -144,7 +144,7 @@ def put_outgoing(wallet: Wallet, batch: Batch, event: AnyKeyEvent, note: Note) -
     """
     if isinstance(event, Rotation) and event.witnesses_removed:
         for earlier in submissions(wallet, event.aid):
-            _strike_off(batch, earlier, event.witnesses_removed, note)
+            _strike_off(wallet, batch, earlier, event.witnesses_removed, note)
     work = Outgoing(event.aid, event.sn, event.said, wallet.time(), _deliveries(wallet, event))
     if event.delegated and not note.evidence and not work.deliveries:
         return  # it waits for the delegator, and for nobody else
@@ -168,8 +168,6 @@ def change_deliveries(
     outgoing: Outgoing,
     change: Callable[[Outgoing], Iterable[Delivery]],
     note: Note,
-    *,
-    is_finished: Callable[[Outgoing], bool],
 ) -> Outgoing | None:
     """Write how far the work for an event is now, inside a transaction.
 
@@ -178,35 +176,59 @@ def change_deliveries(
         outgoing: the work.
         change: makes of the work, as it is now, the deliveries that it has then.
         note: why.
-        is_finished: tells whether nothing is left, so that the work is struck off.
 
     Returns:
-        The work that is left.
+        The work that is left; None when it is done, and struck off.
     """
     now = find_outgoing(wallet, outgoing.aid, outgoing.sn)
     if now is None or now.said != outgoing.said:
         return None  # another command was faster
     after = msgspec.structs.replace(now, deliveries=tuple(change(now)))
-    batch, name = wallet.batch(), outbox_id(now.aid, now.sn)
-    if is_finished(after):
+    batch = wallet.batch()
+    _put(wallet, batch, now, after, note)
+    batch.write()
+    return None if is_finished(wallet, after) else after
+
+
+def tellable(shown: Shown, delivery: Delivery) -> tuple[int, ...]:
+    """Return the places of the receipts of others that a witness is to be given."""
+    if delivery.step is not Step.DONE or delivery.cut:
+        return ()
+    here = sorted(one.index for one in shown.receipts)
+    return tuple(
+        place
+        for place in here
+        if place not in delivery.told and shown.witnesses[place] != delivery.witness
+    )
+
+
+def is_finished(wallet: Wallet, outgoing: Outgoing) -> bool:
+    """Tell whether nothing is left to do for an event: all its witnesses have all receipts."""
+    shown = find_shown(wallet, outgoing.aid, outgoing.said)
+    return shown is not None and all(
+        one.step in (Step.DONE, Step.CANCELLED) and not tellable(shown, one)
+        for one in outgoing.deliveries
+    )
+
+
+def _put(wallet: Wallet, batch: Batch, before: Outgoing, after: Outgoing, note: Note) -> None:
+    name = outbox_id(after.aid, after.sn)
+    if is_finished(wallet, after):
         batch.delete(OUTBOX, name, note)
-        batch.write()
-        return None
-    if after != now:
+    elif after != before:
         batch.put(OUTBOX, name, after, note)
-        batch.write()
-    return after
 
 
-def _strike_off(batch: Batch, work: Outgoing, witnesses: Sequence[Aid], note: Note) -> None:
+def _strike_off(
+    wallet: Wallet, batch: Batch, work: Outgoing, witnesses: Sequence[Aid], note: Note
+) -> None:
     left = tuple(
         one.advanced(Step.CANCELLED) if one.witness in witnesses and one.step not in ENDED else one
         for one in work.deliveries
     )
     if left != work.deliveries:
-        struck = Note(note.action, evidence=work.said)
         after = msgspec.structs.replace(work, deliveries=left)
-        batch.put(OUTBOX, outbox_id(work.aid, work.sn), after, struck)
+        _put(wallet, batch, work, after, Note(note.action, evidence=work.said))
 
 
 def _deliveries(wallet: Wallet, event: AnyKeyEvent) -> tuple[Delivery, ...]:

@@ -1,7 +1,6 @@
 """Work for witnesses that the owner gives up, or takes up again."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import msgspec
 
@@ -20,7 +19,6 @@ from keystead.owner.outbox import (
 from keystead.owner.records import Note
 from keystead.owner.wallet import OUTBOX, Wallet
 from keystead.owner.witnesses import Shown, find_shown, lacking
-from keystead.owner.witnessing import is_finished
 
 
 def give_up(wallet: Wallet, aid: Aid, *, sn: int | None = None, witness: Aid | None = None) -> int:
@@ -54,8 +52,7 @@ def give_up(wallet: Wallet, aid: Aid, *, sn: int | None = None, witness: Aid | N
                 shown = find_shown(wallet, aid, work.said)
                 on_log = shown is not None and shown.accepted
                 note = Note("outbox cancel", evidence=work.said if on_log else "")
-                finished = partial(is_finished, wallet)
-                change_deliveries(wallet, work, cancelled, note, is_finished=finished)
+                change_deliveries(wallet, work, cancelled, note)
     if not count:
         hint = "see what there is with: keystead outbox list"
         raise UsageError(ErrorCode.UNKNOWN, "there is no such work in the outbox", hint=hint)

@@ -13,7 +13,6 @@ Source: the exchange of keri 1.x between a controller and its witnesses.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -41,6 +40,7 @@ from keystead.owner.outbox import (
     Step,
     change_deliveries,
     submissions,
+    tellable,
 )
 from keystead.owner.records import Note
 from keystead.owner.wallet import Wallet
@@ -142,16 +142,6 @@ def collect(
     return Collected(fresh, failures, len(left), _next_at(wallet, left))
 
 
-def tellable(shown: Shown, delivery: Delivery) -> tuple[int, ...]:
-    """Return the places of the receipts that a witness was not given yet."""
-    here = sorted(one.index for one in shown.receipts)
-    return tuple(
-        place
-        for place in here
-        if place not in delivery.told and shown.witnesses[place] != delivery.witness
-    )
-
-
 def _due(wallet: Wallet, aid: Aid | None, *, at_once: bool) -> Iterator[_Try]:
     """Give the next step for each witness, as far as one is due.
 
@@ -165,8 +155,8 @@ def _due(wallet: Wallet, aid: Aid | None, *, at_once: bool) -> Iterator[_Try]:
             continue  # another request took its place
         asked = False
         for one in outgoing.deliveries:
-            if one.step in ENDED:
-                continue
+            if one.step in ENDED or (one.cut and not shown.is_witnessed):
+                continue  # who is cut is no witness, so it takes the event with receipts only
             free = (outgoing.aid, one.witness) not in busy
             busy.add((outgoing.aid, one.witness))
             if free and (at_once or one.is_due(now)):
@@ -176,12 +166,8 @@ def _due(wallet: Wallet, aid: Aid | None, *, at_once: bool) -> Iterator[_Try]:
             continue
         for one in outgoing.deliveries:
             tells = tellable(shown, one)
-            if _wants_receipts(one) and tells and (at_once or one.is_due(now)):
+            if tells and (at_once or one.is_due(now)):
                 yield _Try(outgoing, one, tells)
-
-
-def _wants_receipts(delivery: Delivery) -> bool:
-    return delivery.step is Step.DONE and not delivery.cut
 
 
 def _ask(
@@ -233,6 +219,8 @@ def _call(wallet: Wallet, one: _Try, base: str) -> tuple[_Try, Call | None]:
             # A witness that was cut gives no receipt, and refuses to be asked for one.
             path = "/" if one.delivery.cut else _RECEIPTS
             groups = [Group(GroupKind.CONTROLLER_SIGNATURES, shown.signatures)]
+            if one.delivery.cut and shown.receipts:
+                groups.append(Group(GroupKind.WITNESS_SIGNATURES, shown.receipts))
             if shown.source is not None:
                 groups.append(Group(GroupKind.SOURCE_COUPLES, (shown.source,)))
             return one, _post(f"{base}{path}", witness, shown.event.raw, groups)
@@ -358,17 +346,7 @@ def put_delivery(wallet: Wallet, outgoing: Outgoing, delivery: Delivery) -> None
     shown = _shown(wallet, outgoing)
     # What has evidence is on the log.
     note = Note("witnessing", evidence=outgoing.said if shown.accepted else "")
-    change_deliveries(wallet, outgoing, merged, note, is_finished=partial(is_finished, wallet))
-
-
-def is_finished(wallet: Wallet, outgoing: Outgoing) -> bool:
-    """Tell whether nothing is left to do for an event: all its witnesses have all receipts."""
-    shown = _shown(wallet, outgoing)
-    return all(
-        one.step in (Step.DONE, Step.CANCELLED)
-        and not (_wants_receipts(one) and tellable(shown, one))
-        for one in outgoing.deliveries
-    )
+    change_deliveries(wallet, outgoing, merged, note)
 
 
 def _next_at(wallet: Wallet, left: Iterable[Outgoing]) -> datetime | None:
@@ -377,7 +355,7 @@ def _next_at(wallet: Wallet, left: Iterable[Outgoing]) -> datetime | None:
     for outgoing in left:
         shown = find_shown(wallet, outgoing.aid, outgoing.said)
         for one in () if shown is None else outgoing.deliveries:
-            tells = shown is not None and _wants_receipts(one) and tellable(shown, one)
+            tells = shown is not None and tellable(shown, one)
             if one.step not in ENDED or tells:
                 at = datetime.fromisoformat(one.next_at) if one.next_at else wallet.now()
                 times.append(at)
