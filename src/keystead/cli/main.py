@@ -33,6 +33,7 @@ _COMMANDS = {
     "log": ("keystead.cli.log:log", "Verify key event logs."),
     "witness": ("keystead.cli.witness:witness", "Run a witness for others."),
     "watcher": ("keystead.cli.watcher:watcher", "Follow the logs of others; prove duplicity."),
+    "demo": ("keystead.cli.demo:demo", "Show everything with real processes."),
     "network": ("keystead.cli.network:network", "Run a network for development."),
     "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
 }

@@ -67,10 +67,17 @@ class WitnessPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WatcherPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A watcher to be; attributes as in `WitnessPlan`."""
+    """A watcher to be.
+
+    Attributes:
+        name: its folder.
+        port: where it listens; 0: any free port.
+        interval: seconds between two calls of a source.
+    """
 
     name: str
     port: int = 0
+    interval: float = 2.0
 
 
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,7 +180,7 @@ class Network:
                 options = ("--open", str(one.open), *_FAST)
                 self._add(one.name, "witness", one.port, options)
             for other in self._plan.watcher:
-                self._add(other.name, "watcher", other.port, ())
+                self._add(other.name, "watcher", other.port, ("--interval", str(other.interval)))
             for node in self.nodes.values():
                 self._launch(node)
             for node in self.nodes.values():
