@@ -208,7 +208,7 @@ def shared_server() -> Server:
         fcntl.flock(lock, fcntl.LOCK_EX)
         server = Server(folder)
         if not (folder / "ready").is_file():
-            shutil.rmtree(folder, ignore_errors=True)  # of a process that had the same number
+            _remove_old(folder.parent)
             folder.mkdir()
             server = Server.make(folder)
             server.start(owner=owner)
@@ -239,6 +239,16 @@ def fresh_database() -> Iterator[PostgresDatabase]:
             yield database
         finally:
             database.close()
+
+
+def _remove_old(place: Path) -> None:
+    """Remove what test runs left that were killed before their server ran."""
+    for left in place.glob("keystead-postgres-*"):
+        if not _runs(int(left.name.split("-")[2])):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _place() -> str:

@@ -6,6 +6,7 @@ Whatever becomes of the tests, no server outlives them: this process watches the
 kernel ends the server when this process ends. Standard library only.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -38,6 +39,9 @@ def main(owner: int, uid: int, folder: Path, command: list[str]) -> None:
             server.send_signal(signal.SIGQUIT)  # at once, without a last checkpoint
             _await(server)
             shutil.rmtree(folder, ignore_errors=True)
+            if folder.parent.name.startswith("keystead-"):  # of several servers of one test
+                with contextlib.suppress(OSError):
+                    folder.parent.rmdir()
 
 
 def _become(library: ctypes.CDLL, uid: int) -> None:
