@@ -1,6 +1,7 @@
 """The watcher as a process: it follows real servers, proves duplicity, and tells those who listen."""
 
 import json
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from keystead.keri.seals import DigestSeal
 from keystead.node.attestation import check_attestation
 from keystead.testing.authoring import Author, Signed, witness
 from support.log_servers import LogServer
-from support.watchers import Serving, WatcherHome, fetch, new_watcher, run
+from support.watchers import Serving, WatcherHome, fetch, new_watcher, run, started
 
 OTHER = DigestSeal(digest(b"other"))
 NAMES = ("one", "two", "three")
@@ -229,6 +230,29 @@ def test_a_watcher_follows_another(scene: Scene, tmp_path: Path) -> None:
             )
             assert state["state"] is None
             assert stranger in state["by_source"][0]["problem"]
+
+
+def test_a_look_out_hears_of_news_from_a_watcher(scene: Scene) -> None:
+    """A command that waits for a watcher tells at once of an event and of another version."""
+    twin = scene.author.fork()
+    with scene.watched() as serving:
+        command = [
+            "log", "watch", scene.aid, "--watcher", serving.named, "--interval", "30s", "--json",
+        ]  # fmt: skip
+        with started(*command) as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["sn"] == "0"
+            began = time.monotonic()
+            scene.log.append(scene.author.interact())
+            scene.publish()
+            assert json.loads(process.stdout.readline())["sn"] == "1"
+            scene.servers[0].body = scene.log[0].framed + twin.interact(OTHER).framed
+            assert json.loads(process.stdout.readline())["kind"] == "duplicity"
+            assert time.monotonic() - began < 25
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+        quiet = fetch(f"{serving.url}/events?aid={scene.aid}&wait=1").body
+        assert b"id: " not in quiet
 
 
 def test_watchers_that_disagree_are_not_believed(scene: Scene, tmp_path: Path) -> None:

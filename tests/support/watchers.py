@@ -141,6 +141,13 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     )
 
 
+def started(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    """Start a command that may reach this machine."""
+    return subprocess.Popen(
+        [str(COMMAND), *map(str, arguments)], stdout=subprocess.PIPE, env=_environment()
+    )
+
+
 def fetch(url: str, headers: dict[str, str] | None = None) -> Answered:
     """Get a URL, whatever its status."""
     request = urllib.request.Request(url, headers=headers or {})  # noqa: S310 - of this machine

@@ -1,6 +1,7 @@
 """`keystead log watch`: look out for events of an identifier, above all for those one did not make."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from keystead.ports.watching import Source
 
 _TYPES: Final = {"rot": "rotation", "drt": "rotation", "ixn": "interaction", "": "event"}
+_LONGEST_WAIT: Final = 8.0  # a call ends after ten seconds
 _ADVICE: Final = (
     (
         "If you made it with another copy of this wallet: get the log and take it over with:"
@@ -95,7 +97,7 @@ def watch(  # noqa: PLR0913 - one for each option
                     _tell(one, post.name, own=post.own, json_output=json_output)
             if once or (end is not None and time.monotonic() + wait > end):
                 break
-            time.sleep(wait)
+            _pause(posts, transport, wait)
     if not reached:
         raise TransportError(ErrorCode.UNREACHABLE, "no source gave a log")
     click.get_current_context().exit(ExitCode.INVALID if alarmed else ExitCode.DONE)
@@ -112,6 +114,8 @@ class _Post:
         self._lookout = lookout
         self._sources = sources
         self._problems: dict[str, str] = {}
+        self._heard: dict[str, int] = {}
+        self._proven: set[str] = set()
 
     def look(self, transport: "Transport") -> "tuple[bool, list[Sighting]]":
         """Ask all sources; tell whether any gave the log, and what is new."""
@@ -130,15 +134,70 @@ class _Post:
                 continue
             intake, fresh = self._lookout.took(body, now())
             found += fresh
+            if source.kind == "watcher":
+                found += self._proofs(source, transport)
             reached = reached or intake.tip is not None
             self._note(source.url, "" if intake.served else "it has no event of the log")
         return reached, found
+
+    def wait(self, transport: "Transport", seconds: float) -> bool | None:
+        """Wait for a watcher to tell that something happened; None when no watcher answers.
+
+        What it tells is only taken as a hint to look again.
+        """
+        from keystead.ports.transport import Call  # noqa: PLC0415 - for --help
+
+        watchers = [one for one in self._sources if one.kind == "watcher"]
+        calls = []
+        for one in watchers:
+            place = f"{one.url}/events?aid={self._lookout.aid}&wait={max(int(seconds), 1)}"
+            after = self._heard.get(one.url)
+            calls.append(Call("GET", place if after is None else f"{place}&after={after}"))
+        quiet = None
+        for at, answer in transport.call_all(calls):
+            if isinstance(answer, TransportError) or answer.status != 200:  # noqa: PLR2004 - HTTP
+                continue
+            if heard := re.findall(rb"^id: ([0-9]{1,15})$", answer.body, re.MULTILINE):
+                self._heard[watchers[at].url] = int(heard[-1])
+                return True
+            quiet = False
+        return quiet
+
+    def _proofs(self, source: "Source", transport: "Transport") -> "list[Sighting]":
+        """Look at the proofs of duplicity that a watcher has, each once."""
+        from keystead.ports.transport import Call  # noqa: PLC0415 - for --help
+
+        aid, found = self._lookout.aid, []
+        try:
+            listed = transport.call(Call("GET", f"{source.url}/evidence/{aid}"))
+            names = {str(one["other"]) for one in json.loads(_content(listed, source))["evidence"]}
+            for name in sorted(names - self._proven):
+                answer = transport.call(Call("GET", f"{source.url}/evidence/{aid}/{name}"))
+                found += self._lookout.took(_content(answer, source), now())[1]
+                self._proven.add(name)
+        except KeysteadError as error:
+            self._note(source.url, str(error))
+        except (ValueError, LookupError, TypeError):
+            self._note(source.url, "its list of proofs is malformed")
+        return found
 
     def _note(self, url: str, problem: str) -> None:
         """Say what is wrong with a source, once."""
         if problem and self._problems.get(url) != problem:
             say(f"note: {url}: {problem}")
         self._problems[url] = problem
+
+
+def _pause(posts: Sequence[_Post], transport: "Transport", seconds: float) -> None:
+    """Wait until it is time to look again, or until a watcher has something to tell."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        # With several identifiers nobody waits for one of them alone.
+        heard = posts[0].wait(transport, min(left, _LONGEST_WAIT)) if len(posts) == 1 else None
+        if heard is None:
+            time.sleep(left)
+        elif heard:
+            return
 
 
 class _Wanted:

@@ -6,6 +6,7 @@ was delivered.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -60,7 +61,7 @@ class Streams:
         return self._open.total() < MOST_STREAMS and self._open[client] < MOST_STREAMS_OF_CLIENT
 
     async def stream(
-        self, client: str, after: int | None, aids: frozenset[Aid]
+        self, client: str, after: int | None, aids: frozenset[Aid], wait: float | None = None
     ) -> AsyncIterator[bytes]:
         """Give notices behind a number as records, and comments while there are none.
 
@@ -68,7 +69,9 @@ class Streams:
             client: who listens.
             after: number of the last notice that was seen; None: only what comes from now on.
             aids: identifiers to tell of; none: all.
+            wait: end after so many seconds, or as soon as something was told; None: never end.
         """
+        end = None if wait is None else time.monotonic() + wait
         self._open[client] += 1
         try:
             last, first = await self._watcher.do(
@@ -80,11 +83,14 @@ class Streams:
                 yield f"event: gap\ndata: {first - seen - 1}\n\n".encode()
             while True:
                 page = await self._page(seen)
-                for one in page:
-                    seen = one.number
-                    if not aids or one.aid in aids:
-                        yield record(one)
-                if not page and not await self._something_new():
+                told = [one for one in page if not aids or one.aid in aids]
+                seen = page[-1].number if page else seen
+                for one in told:
+                    yield record(one)
+                left = None if end is None else end - time.monotonic()
+                if left is not None and (told or left <= 0):
+                    return
+                if not page and not await self._something_new(left):
                     yield b": still here\n\n"
         finally:
             self._open[client] -= 1
@@ -93,11 +99,11 @@ class Streams:
     async def _page(self, after: int) -> Sequence[Notice]:
         return await self._watcher.do(lambda: self._store.notices(after, _PAGE))
 
-    async def _something_new(self) -> bool:
-        news = self._watcher.news
+    async def _something_new(self, left: float | None) -> bool:
+        news, beat = self._watcher.news, self._settings.heartbeat
         async with news:
             try:
-                await asyncio.wait_for(news.wait(), self._settings.heartbeat)
+                await asyncio.wait_for(news.wait(), beat if left is None else min(beat, left))
             except TimeoutError:
                 return False
         return True

@@ -43,6 +43,7 @@ _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _MOST_AIDS: Final = 64
+_LONGEST_WAIT: Final = 60.0
 _KIB: Final = 1024
 
 # What one client may ask, and how much it may be sent: a request is small, an answer need not be.
@@ -197,9 +198,10 @@ class Answers:
         asked = dict(parse_qsl(request.query, max_num_fields=8))
         texts = [one for one in asked.get("aid", "").split(",") if one]
         after = request.headers.get("last-event-id", asked.get("after", ""))
+        wait = asked.get("wait", "")
         good = len(texts) <= _MOST_AIDS and all(is_aid(one) for one in texts)
-        if not good or (after and not _NUMBER.fullmatch(after)):
-            return refusal(400, "aid lists identifiers, Last-Event-ID is a number")
+        if not good or not all(_NUMBER.fullmatch(one) for one in (after, wait) if one):
+            return refusal(400, "aid lists identifiers; Last-Event-ID and wait are numbers")
         aids = frozenset(Aid(one) for one in texts)
         if not aids and not is_loopback(request.client):
             # Which identifiers are followed is the operator's own matter.
@@ -209,7 +211,8 @@ class Answers:
         if not self._streams.has_room(client):
             self._observer.rate_limited("streams")
             return refusal(429, "too many streams are open", retry_after=5)
-        stream = self._streams.stream(client, int(after) if after else None, aids)
+        seconds = min(float(wait), _LONGEST_WAIT) if wait else None
+        stream = self._streams.stream(client, int(after) if after else None, aids, seconds)
         headers = {"Cache-Control": "no-store", "KERI-AID": self._aid}
         if request.method == "HEAD":
             return Response(200, b"", "text/event-stream", headers, route="/events")
