@@ -126,13 +126,22 @@ class Receipting:
         Args:
             aid: whose log.
             told: the operator has given what others know of it.
+
+        Raises:
+            KeystoreError: the store contradicts what was signed (keystore.second_event); only if
+                `told`.
         """
         wanted = dict(self._store.unconfirmed())
         if aid not in wanted:
             return True
         if wanted[aid] is None and not told:
             return False
-        last = self._relearn(aid) or wanted[aid]
+        try:
+            last = self._relearn(aid) or wanted[aid]
+        except KeystoreError:
+            if told:
+                raise
+            return False
         if last is not None and self._store.events.accepted(aid, last) is None:
             return False
         self._confirm(aid)
@@ -227,5 +236,5 @@ class Receipting:
 
     def _relearn(self, aid: Aid) -> Said | None:
         """Have the signer remember what the store has promised; return what stands last there."""
-        events = [one.event.raw for one in self._store.standing(aid)]
+        events = [one.event.raw for one in self._store.promised(aid)]
         return self._signer.relearn(events) if events else None

@@ -408,13 +408,16 @@ class Witness:
             KeystoreError: the store was restored, and lacks what was signed for that place
                 (keystore.second_event); what was accepted has to be undone.
         """
-        if not any(isinstance(effect, ReceiptDue) for effect in verdict.effects):
-            return False
-        found = self.store.admitted(accepted.event.aid)
-        if found is None or found.origin is Origin.DELEGATOR:
-            return False
-        if self.quarantined:
+        event = accepted.event
+        found = self.store.admitted(event.aid)
+        due = any(isinstance(effect, ReceiptDue) for effect in verdict.effects)
+        due = due and found is not None and found.origin is not Origin.DELEGATOR
+        if self.quarantined and (due or verdict.supersedes):
             self._receipts.object(accepted, recovering=self._recovering)
+        if not due:
+            if verdict.supersedes:  # by a rotation that this witness is not to receipt
+                self.store.supersede(event.aid, event.sn)
+            return False
         self.store.put_witnessed(accepted, supersedes=verdict.supersedes)
         return True
 

@@ -113,11 +113,18 @@ class WitnessStore(Protocol):
             StoreError: another event has its place (store.corrupt).
         """
 
+    def supersede(self, aid: Aid, sn: int) -> None:
+        """Write that events from a place on have lost it, in the transaction that accepted another.
+
+        Raises:
+            StoreError: nothing may supersede one of them (store.corrupt).
+        """
+
     def witnessed(self, aid: Aid, said: Said) -> Promise:
         """Tell whether a receipt was due for an event."""
 
-    def standing(self, aid: Aid, *, first_sn: int = 0) -> Iterator[AcceptedEvent]:
-        """Give the events of a log for which a receipt was due, but those that were superseded."""
+    def promised(self, aid: Aid) -> Iterator[AcceptedEvent]:
+        """Give the trunk of a log from the first event on for which a receipt was due."""
 
     def keep_receipt(self, accepted: AcceptedEvent, receipt: Proofs) -> None:
         """Keep the receipt of this witness with its event, inside a transaction; once."""

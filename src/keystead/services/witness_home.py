@@ -72,21 +72,31 @@ class WitnessHome(msgspec.Struct, frozen=True):
         for leftover in self.folder.glob(f"{FILE}*"):
             leftover.unlink()  # of an attempt that was cut off: nobody knows its key
         key = ServiceKey.create(partial_key, passphrase)
-        store = DatabaseWitness.create(self.folder, key.aid)
-        try:
-            _accept_inception(store, key)
-            # Wherever this memory is not, the store is taken for a copy of one that has signed.
-            signer = LocalReceiptSigner.open(self.state / key.aid, key)
-            try:
-                about = store.about()
-                signer.accept(about.store, about.generation)
-            finally:
-                signer.close()
-        finally:
-            store.close()
+        self.make(key)
         partial_key.rename(self.folder / KEY)
         files.sync_folder(self.folder)
         return key.aid
+
+    def make(self, key: ServiceKey) -> None:
+        """Make the database and the memory of a witness; its key is not kept here.
+
+        Raises:
+            UsageError: there is one (usage.exists).
+            StoreError: they cannot be kept.
+        """
+        with ExitStack() as stack:
+            store = DatabaseWitness.create(self.folder, key.aid)
+            stack.callback(store.close)
+            _accept_inception(store, key)
+            signer = LocalReceiptSigner.open(self.memory(key.aid), key)
+            stack.callback(signer.close)
+            # Wherever this memory is not, the store is taken for a copy of one that has signed.
+            about = store.about()
+            signer.accept(about.store, about.generation)
+
+    def memory(self, aid: Aid) -> Path:
+        """Return the folder that remembers what a witness has signed."""
+        return self.state / aid
 
     @contextmanager
     def opened(self, passphrase: bytes, admission: Admission) -> Iterator[Witness]:
@@ -101,7 +111,7 @@ class WitnessHome(msgspec.Struct, frozen=True):
             stack.enter_context(self.alone())
             store = DatabaseWitness.open(self.folder)
             stack.callback(store.close)
-            memory = self.state / self.aid
+            memory = self.memory(self.aid)
             signer = RemoteReceiptSigner.start(self.folder / KEY, memory, passphrase)
             stack.callback(signer.close)
             yield Witness(store, signer, admission=admission)

@@ -17,6 +17,7 @@ from keystead.keri.verification import verified_couples
 from keystead.stores import replaying, rows, schema
 from keystead.stores.logs import LogTables
 from keystead.stores.tables import TableDatabase
+from keystead.stores.witness import rank_of
 
 # Derived tables whose rows belong to one log, and the columns in which they must agree.
 _OF_A_LOG = ("log", "place", "establishment", "seal")
@@ -54,6 +55,30 @@ def check(database: TableDatabase, *, own: Collection[Aid] = ()) -> list[Finding
     with database.snapshot(), closing(sqlite3.connect(":memory:", isolation_level=None)) as scratch:
         schema.apply(scratch, schema.shipped())
         return list(_Check(database, scratch, frozenset(own)).findings())
+
+
+def check_witnessed(database: TableDatabase) -> list[Finding]:
+    """Check what a witness has promised against the logs, and change nothing."""
+    with database.snapshot():
+        return list(_guarded(_witnessed(database), "table witnessed"))
+
+
+def _witnessed(database: TableDatabase) -> Iterator[Finding]:
+    logs = LogTables(database)
+    query = "SELECT aid, first_seen_number, sn, said, rank, stands FROM witnessed"
+    for aid, number, sn, said, rank, stands in database.rows(query):
+        where = f"the promise for event {sn} of {aid}"
+        accepted = logs.accepted(aid, said)
+        if accepted is None:
+            yield Finding(where, "the event is missing")
+            continue
+        if (accepted.first_seen_number, accepted.event.sn) != (number, sn):
+            yield Finding(where, "the event has another place")
+        if rank != rank_of(accepted.event.message_type):
+            yield Finding(where, "the event has another rank")
+        trunk = logs.event(aid, sn)
+        if bool(stands) is not (trunk is not None and trunk.event.said == said):
+            yield Finding(where, "it does not tell whether the event has its place still")
 
 
 class _Check:

@@ -110,10 +110,7 @@ class DatabaseWitness:
         rank = rank_of(event.message_type)
         connection = self.database.writing()
         if supersedes:
-            connection.execute(
-                "UPDATE witnessed SET stands = 0 WHERE aid = ? AND sn >= ? AND stands = 1",
-                (event.aid, event.sn),
-            )
+            self.supersede(event.aid, event.sn)
         connection.execute(
             "INSERT INTO witnessed VALUES (?, ?, ?, ?, ?, 1)",
             (event.aid, number, event.sn, event.said, rank),
@@ -122,6 +119,15 @@ class DatabaseWitness:
             return
         for one in accepted.state.establishment.witnesses:
             connection.execute("INSERT INTO neighbour VALUES (?) ON CONFLICT DO NOTHING", (one,))
+
+    def supersede(self, aid: Aid, sn: int) -> None:
+        """Write that events from a place on have lost it, in the transaction that accepted another.
+
+        Raises:
+            StoreError: nothing may supersede one of them (store.corrupt).
+        """
+        query = "UPDATE witnessed SET stands = 0 WHERE aid = ? AND sn >= ? AND stands = 1"
+        self.database.writing().execute(query, (aid, sn))
 
     def keep_receipt(self, accepted: AcceptedEvent, receipt: Proofs) -> None:
         """Keep the receipt of this witness with its event, inside a transaction; once."""
@@ -134,19 +140,11 @@ class DatabaseWitness:
             return Promise.STANDS if stands else Promise.SUPERSEDED
         return Promise.NONE
 
-    def standing(self, aid: Aid, *, first_sn: int = 0) -> Iterator[AcceptedEvent]:
-        """Give the events of a log for which a receipt was due, but those that were superseded.
-
-        Raises:
-            StoreError: one is missing (store.corrupt).
-        """
-        query = "SELECT said FROM witnessed WHERE aid = ? AND sn >= ? AND stands = 1 ORDER BY sn"
-        for (said,) in self.database.rows(query, aid, first_sn):
-            accepted = self.events.accepted(aid, Said(said))
-            if accepted is None:
-                what = f"an event of {aid} that was witnessed is missing"
-                raise StoreError(ErrorCode.STORE_CORRUPT, what)
-            yield accepted
+    def promised(self, aid: Aid) -> Iterator[AcceptedEvent]:
+        """Give the trunk of a log from the first event on for which a receipt was due."""
+        query = "SELECT min(sn) FROM witnessed WHERE aid = ? AND stands = 1"
+        ((first,),) = self.database.rows(query, aid)
+        return iter(()) if first is None else self.events.events(aid, first_sn=first)
 
     def is_neighbour(self, aid: Aid) -> bool:
         """Tell whether somebody is or was a witness of a log that is witnessed here."""
@@ -159,14 +157,21 @@ class DatabaseWitness:
 
     def admitted(self, aid: Aid) -> Admitted | None:
         """Return what was decided about an identifier."""
-        query = "SELECT aid, allowed, origin, since FROM admission WHERE aid = ?"
-        for row in self.database.rows(query, aid):
-            return _to_admitted(row)
-        return None
+        remembered = self.database.remembered
+        known: Admitted | None = remembered.get(("admitted", aid))
+        if known is None:
+            query = "SELECT aid, allowed, origin, since FROM admission WHERE aid = ?"
+            for row in self.database.rows(query, aid):
+                known = remembered["admitted", aid] = _to_admitted(row)
+        return known
 
     def admit(self, one: Admitted) -> None:
         """Write whom to take events from."""
         with self.database.transaction() as connection:
+            remembered = self.database.remembered
+            remembered.pop(("admitted", one.aid), None)
+            for origin in Origin:
+                remembered.pop(("count", origin), None)
             connection.execute(
                 "INSERT INTO admission VALUES (?, ?, ?, ?) ON CONFLICT (aid) DO UPDATE SET"
                 " allowed = excluded.allowed, origin = excluded.origin, since = excluded.since",
@@ -180,8 +185,12 @@ class DatabaseWitness:
 
     def count_admitted(self, origin: Origin) -> int:
         """Return how many were let in a way."""
-        query = "SELECT count(*) FROM admission WHERE origin = ?"
-        return int(self.database.rows(query, origin.value)[0][0])
+        remembered = self.database.remembered
+        known: int | None = remembered.get(("count", origin))
+        if known is None:
+            query = "SELECT count(*) FROM admission WHERE origin = ?"
+            known = remembered["count", origin] = int(self.database.rows(query, origin.value)[0][0])
+        return known
 
     def invite(self, digest: bytes, uses: int, expires: int | None) -> None:
         """Keep an invitation; times in microseconds since 1970."""

@@ -1,7 +1,8 @@
 -- Evidence: for which events this witness has given a receipt, or must give one. The unique index
 -- is the promise of a witness: one event for one place. The triggers keep it when events of a log
 -- lose their place by a recovery: what nothing may supersede stays, and what comes instead is a
--- rotation. They hold against INSERT OR REPLACE too, which deletes without asking them.
+-- rotation, or what follows one that was seen later. They hold against INSERT OR REPLACE too, which
+-- deletes without asking them.
 CREATE TABLE witnessed (
     aid TEXT NOT NULL,
     first_seen_number INTEGER NOT NULL, -- of the event
@@ -23,8 +24,11 @@ WHEN new.stands != 1 OR new.rank NOT IN (0, 1, 2)
   OR EXISTS (SELECT 1 FROM witnessed WHERE aid = new.aid AND first_seen_number = new.first_seen_number)
   OR EXISTS (SELECT 1 FROM witnessed WHERE aid = new.aid AND said = new.said)
   OR EXISTS (SELECT 1 FROM witnessed WHERE aid = new.aid AND sn = new.sn AND stands = 1)
-  OR EXISTS (SELECT 1 FROM witnessed WHERE aid = new.aid AND sn = new.sn AND stands = 0
-             AND (new.rank = 0 OR rank > 1 OR (rank = 1 AND new.rank != 1)))
+  OR EXISTS (SELECT 1 FROM witnessed old WHERE aid = new.aid AND sn = new.sn AND stands = 0
+             AND (new.rank = 0 OR rank > 1 OR (rank = 1 AND new.rank != 1))
+             AND NOT EXISTS (SELECT 1 FROM witnessed before
+                             WHERE before.aid = new.aid AND before.sn = new.sn - 1 AND before.stands = 1
+                               AND before.first_seen_number > old.first_seen_number))
 BEGIN SELECT raise(ABORT, 'a place is witnessed once'); END;
 
 CREATE TRIGGER witnessed_stays BEFORE DELETE ON witnessed

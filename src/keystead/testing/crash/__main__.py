@@ -26,7 +26,10 @@ from keystead.testing.crash.workload import (
     working_folder,
 )
 
-WALLET = "keystead.testing.crash.wallet:WalletWorkload"
+WORKLOADS = {
+    "wallet": "keystead.testing.crash.wallet:WalletWorkload",
+    "witness": "keystead.testing.crash.witness:WitnessWorkload",
+}
 _SHOWN = 20  # findings
 _REPEATS = 50  # kills of one case
 _IMAGES_EACH = 500  # of one recording
@@ -50,7 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True)
     cases = argparse.ArgumentParser(add_help=False)
-    cases.add_argument("--workload", default=WALLET, metavar="MODULE:CLASS", help="what to crash")
+    cases.add_argument(
+        "--workload",
+        default="wallet",
+        metavar="NAME",
+        type=lambda name: WORKLOADS.get(name, name),
+        help="what to crash: wallet, witness, or MODULE:CLASS",
+    )
     cases.add_argument("--seed", type=int, default=1, help="decides what the cases are")
     cases.add_argument("--only", type=int, metavar="I", help="only the case of this number")
     cases.add_argument("-j", "--processes", type=int, default=os.cpu_count() or 1)
