@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: demo test lint format bench mutate crash-kill crash-power crash-faults interop lock clean
 
 demo: $(VENV)/run.stamp
-	examples/first-wallet.sh
+	$(BIN)/keystead demo
 
 test: $(VENV)/dev.stamp
 	tests/install_tools.sh

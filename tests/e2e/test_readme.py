@@ -56,8 +56,8 @@ def test_the_first_steps_work(tmp_path: Path) -> None:
     assert "replaced by event 1" in said
 
 
-def test_the_demonstration_works() -> None:
-    """`make demo` runs a script that ends well and says so."""
+def test_the_first_example_works() -> None:
+    """The script of the first steps ends well and says so."""
     script = ROOT / "examples" / "first-wallet.sh"
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

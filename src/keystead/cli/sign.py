@@ -6,8 +6,9 @@ from typing import Final
 
 import click
 
+from keystead.cli.collecting import Collecting, collect_for, collecting_options
 from keystead.cli.files import check_place, read_start, write_file
-from keystead.cli.output import as_json, printable, say
+from keystead.cli.output import ExitCode, as_json, printable, say
 from keystead.cli.source import read_chunks
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
 from keystead.errors import DecodeError, ErrorCode, UsageError
@@ -62,6 +63,7 @@ Without --as, the only identifier of the wallet signs. Your log goes with the si
     help="How the document is hashed.",
 )
 @click.option("--json", "json_output", is_flag=True, help="One JSON object.")
+@collecting_options
 @wallet_options
 def sign(  # noqa: PLR0913 - one for each option
     place: WalletPlace,
@@ -72,6 +74,7 @@ def sign(  # noqa: PLR0913 - one for each option
     output: str | None,
     force: bool,
     hash_name: str,
+    collecting: Collecting,
     json_output: bool,
 ) -> None:
     """Sign a document, with the keys that the log of an identifier names last.
@@ -86,10 +89,12 @@ def sign(  # noqa: PLR0913 - one for each option
         digest = digest_of(read_chunks(file), _HASHES[hash_name])
         known = None if before is None else _known(before, digest, target)
         done = sign_document(wallet, record.aid, digest, anchored=anchor, known=known)
-    data = write_signature(done.signature)
-    if target != STREAM and done.fresh:
-        write_file(target, data, replace=force)
+        data = write_signature(done.signature)
+        if target != STREAM and done.fresh:
+            write_file(target, data, replace=force)
+        code = collect_for(wallet, record.aid, collecting) if anchor else ExitCode.DONE
     _tell(file, target, done, data, json_output=json_output)
+    click.get_current_context().exit(code)
 
 
 def _target(file: str, output: str | None) -> str:
