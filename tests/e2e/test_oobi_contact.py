@@ -120,7 +120,9 @@ def test_examples_of_contact_run(
             _answered(desk, request.getfixturevalue("other"), one)
     elif name not in (None, "add"):
         desk.did("contact", "add", url, "--name", "bob")
-    instead = {"https://HOST": place.url, "AID": bob.aid, "WORDS": WORDS}
+    boss = Author("boss", witnesses=[PAIR])
+    place.node.accept(boss.incept().raw)
+    instead = {"https://HOST": place.url, "AID": bob.aid, "WORDS": WORDS, "BOSS": boss.aid}
     run_examples(desk, command, instead=instead)
 
 

@@ -40,12 +40,14 @@ Examples:
   keystead contact add https://HOST/oobi/AID/witness --name bob
   keystead contact add carol.cesr --name carol   her exported log
   keystead contact add - --name dora < dora.cesr
+  keystead contact add https://HOST/oobi/BOSS/witness --name boss --also https://HOST/oobi/BOSS
 
 \b
 The name that a URL proposes is taken when none is given.""",
 )
 @click.argument("source", metavar="URL|FILE|-")
 @click.option("--name", help="What you call the contact.")
+@click.option("--also", metavar="URL", multiple=True, help="Ask there too; may be repeated.")
 @click.option("--confirm/--no-confirm", default=True, help="Ask other witnesses too.")
 @click.option("--evidence", metavar="FILE", help="Write proof of duplicity to a new file.")
 @network_options
@@ -57,6 +59,7 @@ def add(  # noqa: PLR0913 - one parameter for each option
     source: str,
     *,
     name: str | None,
+    also: tuple[str, ...],
     confirm: bool,
     evidence: str | None,
     json_output: bool,
@@ -80,7 +83,7 @@ def add(  # noqa: PLR0913 - one parameter for each option
     with open_wallet(place) as wallet:
         if by_url:
             transport = network.transport(strangers=True)
-            found = owner.discover_log(wallet, transport, source, confirm=confirm)
+            found = owner.discover_log(wallet, transport, source, also=also, confirm=confirm)
             code = report.warn(found, wallet.events, evidence)
             if code is not ExitCode.DONE:
                 report.finish(code)
@@ -191,6 +194,7 @@ It ends with 3 when the log went back, or on in two versions: then somebody chea
 )
 @click.argument("name")
 @click.option("--url", metavar="URL", help="Another introduction to the same identifier.")
+@click.option("--also", metavar="URL", multiple=True, help="Ask there too; may be repeated.")
 @click.option("--confirm/--no-confirm", default=True, help="Ask other witnesses too.")
 @click.option("--evidence", metavar="FILE", help="Write proof of duplicity to a new file.")
 @network_options
@@ -202,6 +206,7 @@ def refresh(  # noqa: PLR0913 - one parameter for each option
     name: str,
     *,
     url: str | None,
+    also: tuple[str, ...],
     confirm: bool,
     evidence: str | None,
     json_output: bool,
@@ -218,7 +223,7 @@ def refresh(  # noqa: PLR0913 - one parameter for each option
             hint = "name one with --url, or take in a later file: keystead contact add"
             raise UsageError(ErrorCode.ARGUMENT, "no URL of this contact is known", hint=hint)
         transport = network.transport(strangers=True)
-        found = owner.discover_log(wallet, transport, source, confirm=confirm)
+        found = owner.discover_log(wallet, transport, source, also=also, confirm=confirm)
         code = report.warn(found, wallet.events, evidence)
         if not found.rolled_back:
             known = owner.note_found(wallet, known, found)

@@ -52,6 +52,7 @@ would have to do so together.""",
 )
 @click.argument("url")
 @click.option("--name", help="Keep the identifier as a contact under this name.")
+@click.option("--also", metavar="URL", multiple=True, help="Ask there too; may be repeated.")
 @click.option("--confirm/--no-confirm", default=True, help="Ask other witnesses too.")
 @click.option("--evidence", metavar="FILE", help="Write proof of duplicity to a new file.")
 @network_options
@@ -63,6 +64,7 @@ def resolve(  # noqa: PLR0913 - one parameter for each option
     url: str,
     *,
     name: str | None,
+    also: tuple[str, ...],
     confirm: bool,
     evidence: str | None,
     json_output: bool,
@@ -74,7 +76,7 @@ def resolve(  # noqa: PLR0913 - one parameter for each option
 
     report.check_new(evidence)
     with open_wallet(place) as wallet:
-        found = discover(wallet, network.transport(strangers=True), url, confirm=confirm)
+        found = discover(wallet, network.transport(strangers=True), url, also=also, confirm=confirm)
         if isinstance(found, Schema):
             value = {"schema": found.said, "bytes": len(found.raw)}
             click.echo(as_json(value) if json_output else f"the schema {found.said} is kept")

@@ -107,25 +107,39 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
 
 def discover(
-    wallet: Wallet, transport: Transport, url: str, *, confirm: bool = True
+    wallet: Wallet,
+    transport: Transport,
+    url: str,
+    *,
+    also: Sequence[str] = (),
+    confirm: bool = True,
 ) -> Found | Schema:
     """Follow an introduction; what is found is kept in the wallet. Errors as `resolve`."""
     own = [one.aid for one in wallet.identifiers()]
     processor = EventProcessor(wallet.events, own=own)
     together: Together = wallet.store.transaction
-    found = resolve(processor, transport, url, now=wallet.now(), confirm=confirm, together=together)
+    found = resolve(
+        processor, transport, url, now=wallet.now(), also=also, confirm=confirm, together=together
+    )
     if isinstance(found, Schema):
         _keep_schema(wallet, found)
     return found
 
 
-def discover_log(wallet: Wallet, transport: Transport, url: str, *, confirm: bool = True) -> Found:
+def discover_log(
+    wallet: Wallet,
+    transport: Transport,
+    url: str,
+    *,
+    also: Sequence[str] = (),
+    confirm: bool = True,
+) -> Found:
     """Follow an introduction to a log.
 
     Raises:
         KeysteadError: as `resolve`; verify.introduction when it leads to data.
     """
-    found = discover(wallet, transport, url, confirm=confirm)
+    found = discover(wallet, transport, url, also=also, confirm=confirm)
     if isinstance(found, Schema):
         raise VerificationError(ErrorCode.INTRODUCTION, "it leads to data, not to a log")
     return found

@@ -8,7 +8,7 @@ Source: KERI specification, "OOBI (Out-Of-Band Introduction)" and "Authorized en
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -144,12 +144,13 @@ class Found(msgspec.Struct, frozen=True, gc=False):
         return given == {Standing.BEHIND}
 
 
-def resolve(
+def resolve(  # noqa: PLR0913 - where from, where to, and how
     processor: EventProcessor,
     transport: Transport,
     url: str,
     *,
     now: datetime,
+    also: Sequence[str] = (),
     confirm: bool = False,
     together: Together = nullcontext,
 ) -> Found | Schema:
@@ -160,6 +161,7 @@ def resolve(
         transport: carries the requests.
         url: the introduction.
         now: aware time.
+        also: further introductions to the same identifier.
         confirm: ask the other witnesses of the log too, as far as it is known where they are.
         together: what is taken in from one answer is stored inside of this.
 
@@ -171,6 +173,7 @@ def resolve(
         StoreError: it cannot be kept.
     """
     oobi = parse_oobi(url, DEFAULT_LIMITS)
+    others = [parse_oobi(one, DEFAULT_LIMITS) for one in also]
     search = _Search(processor, transport, now, together)
     answer = transport.call(_call(oobi))
     content = _content(oobi, answer)
@@ -182,6 +185,10 @@ def resolve(
         search.ask(dict.fromkeys(content.oobis))
     else:
         search.take(oobi, None, content)
+    if any(one.aid != aid for one in others):
+        what = "the further URLs name somebody else"
+        raise VerificationError(ErrorCode.INTRODUCTION, what)
+    search.ask(dict.fromkeys(others))
     if confirm:
         search.ask(search.others())
     return search.found(oobi)

@@ -81,6 +81,32 @@ def test_other_witnesses_confirm_it(three: list[Place], alice: Author) -> None:
     assert three[1].asked == [f"/oobi/{alice.aid}/witness/{PAIRS[1].aid}"]
 
 
+def test_further_places_are_asked_too(alice: Author) -> None:
+    """Those that the owner names, for the same identifier only; then all are known by place."""
+    with places(3) as alone:
+        for place, pair in zip(alone, PAIRS, strict=True):
+            place.node.feed(location(pair, f"{place.url}/"))
+            place.node.accept(_inception(alice))
+        url, *also = [place.oobi(alice.aid, "witness") for place in alone]
+        node, transport = Node(), local_transport()
+        found = resolve(node.processor, transport, url, now=NOW, confirm=True)
+        assert isinstance(found, Found)
+        assert found.confirmed == {PAIRS[0].aid}
+        for more in (also, ()):
+            found = resolve(node.processor, transport, url, now=NOW, also=more, confirm=True)
+            assert isinstance(found, Found)
+            assert found.confirmed == {pair.aid for pair in PAIRS}
+        wrong = [alone[1].oobi(DIGEST)]
+        with pytest.raises(VerificationError) as caught:
+            resolve(node.processor, transport, url, now=NOW, also=wrong)
+        assert caught.value.code is ErrorCode.INTRODUCTION
+        assert all(DIGEST not in path for path in alone[1].asked)
+
+
+def _inception(author: Author) -> bytes:
+    return Author("alice", witnesses=author.witnesses).incept().raw
+
+
 def test_a_witness_that_does_not_answer_is_told(three: list[Place], alice: Author) -> None:
     """It confirms nothing, and its silence is no error."""
     three[1].answers[f"/oobi/{alice.aid}/witness/{PAIRS[1].aid}"] = Response(503)

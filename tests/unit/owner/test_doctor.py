@@ -134,7 +134,7 @@ def _transition(wallet: LocalWallet) -> None:
 
 
 def _unknown(wallet: LocalWallet) -> None:
-    write(wallet, "contact", "bob", {"name": "bob"}, Note("new contact"))
+    write(wallet, "future", "bob", {"name": "bob"}, Note("new future"))
 
 
 def _unreadable(wallet: LocalWallet) -> None:
