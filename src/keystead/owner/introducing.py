@@ -17,6 +17,7 @@ from keystead.limits import DEFAULT_LIMITS
 from keystead.node.ingest import EventProcessor
 from keystead.node.replay import replay_approved
 from keystead.owner.discovery import Found, locations, resolve
+from keystead.owner.outbox import Delivery
 from keystead.owner.wallet import Wallet
 from keystead.owner.witnesses import Shown
 from keystead.ports import EventStore
@@ -28,9 +29,7 @@ _SCHEMES: Final = ("https", "http")
 _PART: Final = 256 * 1024
 
 
-def introduction(
-    store: EventStore, shown: Shown, witness: Aid, sent: int
-) -> tuple[list[bytes], bool]:
+def introduction(store: EventStore, shown: Shown, delivery: Delivery) -> tuple[list[bytes], bool]:
     """Return what a witness has to know before an event of a log.
 
     That is where the other witnesses are reached; for one that is new, the log so far; and for a
@@ -39,13 +38,14 @@ def introduction(
     Args:
         store: where all of it is.
         shown: the event.
-        witness: who has to know.
-        sent: messages that it was given before.
+        delivery: the work for the witness.
 
     Returns:
         The messages that come next, as many as fit into one request, and whether they are all.
     """
-    messages = [*_locations(store, shown, witness), *_logs(store, shown, witness)][sent:]
+    new = delivery.log or delivery.witness in shown.added
+    messages = [*_locations(store, shown, delivery.witness), *_logs(store, shown, new=new)]
+    messages = messages[delivery.sent :]
     size = 0
     for count, message in enumerate(messages):
         size += len(message)
@@ -125,10 +125,10 @@ def _message(record: Record) -> bytes:
     return record.reply.raw + write_groups([couples])
 
 
-def _logs(store: EventStore, shown: Shown, witness: Aid) -> Iterator[bytes]:
-    """Give the log before an event to a witness that is new, and the approval of the event."""
+def _logs(store: EventStore, shown: Shown, *, new: bool) -> Iterator[bytes]:
+    """Give the log before an event, if a witness is new, and the approval of the event."""
     event, given = shown.event, dict[Aid, int]()
-    if event.sn and witness in shown.added:
+    if event.sn and new:
         before = store.event(event.aid, event.sn - 1)
         assert before is not None  # noqa: S101 - the log has no gaps
         yield from replay_approved(store, event.aid, given, last=before.first_seen_number)

@@ -50,6 +50,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         witness: who.
         step: what comes next.
         cut: the event removes this witness, so no receipt is wanted.
+        log: the introduction has the log so far, though the witness is not new: it lacks some.
         sent: messages of the introduction that were sent.
         told: places in the witness list of the others whose receipts it was given.
         attempts: tries that failed since the last that did not.
@@ -61,6 +62,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     witness: Aid
     step: Step = Step.SUBMIT
     cut: bool = False
+    log: bool = False
     sent: int = 0
     told: tuple[int, ...] = ()
     attempts: int = 0

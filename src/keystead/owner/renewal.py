@@ -89,7 +89,7 @@ def _renewed(wallet: Wallet, shown: Shown, known: Outgoing | None) -> Outgoing:
             one = one or Delivery(witness, Step.DONE)
             one = msgspec.structs.replace(one, step=Step.DONE)
         elif one is None or one.step in ENDED:
-            one = Delivery(witness, Step.INTRODUCE)
+            one = Delivery(witness, Step.INTRODUCE, log=True)
         deliveries.append(one)
     cut = tuple(one for one in work.deliveries if one.cut)
     return msgspec.structs.replace(work, deliveries=(*deliveries, *cut))

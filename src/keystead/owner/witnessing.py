@@ -205,7 +205,7 @@ def _call(wallet: Wallet, one: _Try, base: str) -> tuple[_Try, Call | None]:
         return one, _post(f"{base}/", witness, receipt, (group,))
     match one.delivery.step:
         case Step.INTRODUCE:
-            parts, whole = introduction(wallet.events, shown, witness, one.delivery.sent)
+            parts, whole = introduction(wallet.events, shown, one.delivery)
             if not parts:
                 return one, None
             sent = one.delivery.sent + len(parts)
@@ -262,8 +262,8 @@ def _read(wallet: Wallet, one: _Try, answer: Answer | TransportError) -> _Outcom
         return _Outcome(msgspec.structs.replace(waits, step=Step.POLL))
     what = f"it answers with HTTP status {answer.status}"
     failed = delivery.failed(ErrorCode.ANSWER, what, now, at_least=_retry_after(answer))
-    if delivery.step is Step.POLL:  # it may have lost the event
-        failed = msgspec.structs.replace(failed, step=Step.SUBMIT)
+    if delivery.step is Step.POLL:
+        failed = _anew(failed)
     return _Outcome(failed)
 
 
@@ -297,8 +297,13 @@ def _read_receipts(wallet: Wallet, one: _Try, answer: Answer) -> _Outcome:
         what = "its receipt is for another event at this place"
     failed = delivery.failed(ErrorCode.ANSWER, what, wallet.now())
     if delivery.step is Step.POLL:
-        failed = msgspec.structs.replace(failed, step=Step.SUBMIT)
+        failed = _anew(failed)
     return _Outcome(failed, conflict=other)
+
+
+def _anew(failed: Delivery) -> Delivery:
+    """Return the work for a witness that holds an event back: it may lack what comes before."""
+    return msgspec.structs.replace(failed, step=Step.INTRODUCE, log=True, sent=0)
 
 
 def _of_witness(claims: Claims, witness: Aid) -> Claims:

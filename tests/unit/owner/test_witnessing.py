@@ -249,6 +249,24 @@ def test_what_a_witness_holds_back_is_asked_for_later(
     assert _have(wallet, 0) == 1
 
 
+def test_a_witness_that_lacks_an_event_gets_the_log(
+    wallet: LocalWallet, pool: list[StubWitness]
+) -> None:
+    """One that holds a later event back, since an earlier one was given up, catches up."""
+    record = _create(wallet, pool[:3], 2)
+    pool[0].instead = failing
+    ids.anchor(wallet, "alice", [SEAL])
+    collect(wallet, local_transport())
+    renewal.give_up(wallet, record.aid)
+    pool[0].instead = lambda _: None
+    ids.anchor(wallet, "alice", [SEAL])
+    for _ in range(3):
+        collect(wallet, local_transport(), at_once=True)
+    assert len(pool[0].node.trunk(record.aid)) == 3
+    assert _have(wallet, 2) == 3
+    assert submissions(wallet) == []
+
+
 def test_work_survives_the_end_of_the_process(wallet: LocalWallet, pool: list[StubWitness]) -> None:
     """Another process goes on where the first one ended, with the same bytes."""
     pool[0].instead = failing
