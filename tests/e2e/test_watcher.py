@@ -111,6 +111,39 @@ def test_strangers_start_nothing(scene: Scene) -> None:
         assert b" 413 " in _raw(serving, request) or b" 405 " in _raw(serving, request)
 
 
+def test_a_flood_of_questions_is_turned_away(scene: Scene) -> None:
+    """Who asks too often gets 429; sources are asked no more than before."""
+    with scene.watched() as serving:
+        parts = urlsplit(serving.url)
+        request = f"GET /state/{'E' * 44} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        statuses = []
+        with socket.create_connection((str(parts.hostname), parts.port or 0), 20) as connection:
+            for _ in range(300):
+                connection.sendall(request)
+                answer = b""
+                while b"\r\n\r\n" not in answer or not answer.rstrip().endswith(b"}"):
+                    answer += connection.recv(4096)
+                statuses.append(int(answer.split(b" ", 2)[1]))
+                assert len(answer) <= 10 * len(request)
+        assert set(statuses) == {404, 429}
+        assert statuses.count(429) > 100
+        assert (
+            'keystead_rate_limited_total{limit="requests"}' in fetch(serving.metrics).body.decode()
+        )
+
+
+def test_streams_of_one_client_are_bounded(scene: Scene) -> None:
+    """The ninth open stream is refused, and one that is closed makes room."""
+    with scene.watched() as serving, ExitStack() as opened:
+        path = f"/events?aid={scene.aid}&after=0"
+        streams = [opened.enter_context(closing(_listen(serving, path))) for _ in range(8)]
+        for stream in streams:
+            assert _next(stream)[0] == 1
+        assert fetch(serving.url + path).status == 429
+        streams[0].close()
+        _wait(lambda: fetch(f"{serving.url}{path}&wait=1").status == 200)
+
+
 def test_duplicity_is_proven_offline(scene: Scene, tmp_path: Path) -> None:
     """A fork at one witness becomes a file that a person without wallet and network understands."""
     twin = scene.author.fork()

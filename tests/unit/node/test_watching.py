@@ -12,6 +12,7 @@ from keystead.node.watching import MOST_SOURCES, MOST_WATCHED, Watch, check_room
 from keystead.stores.memory import MemoryStore
 from keystead.stores.watching import SqliteWatch
 from keystead.testing.authoring import Author, KeyPair, Signed, witness
+from support.logs import attached, coupled, routed
 from support.watching import at, source, watch_in
 
 ONE, TWO, THREE = (source(name) for name in ("one", "two", "three"))
@@ -251,3 +252,66 @@ def test_there_is_an_end_to_what_is_followed() -> None:
         with pytest.raises(UsageError) as raised:
             check_room(watched, sources)
         assert raised.value.code is ErrorCode.ARGUMENT
+
+
+def _located(pair: KeyPair, url: str) -> bytes:
+    raw = routed("rpy", r="/loc/scheme", a={"eid": pair.aid, "scheme": "http", "url": url})
+    return attached(raw, coupled(pair, raw))
+
+
+def test_statements_by_witnesses_are_kept_and_those_of_strangers_are_not() -> None:
+    """Whoever resolves from a watcher learns where the witnesses are."""
+    author, begun = _author()
+    stranger = witness("stranger")
+    nonsense = routed("rpy", r="/nonsense", a={})
+    body = begun.framed + _located(WITNESSES[0], "http://one.example/")
+    body += _located(stranger, "http://stranger.example/") + attached(
+        nonsense, coupled(WITNESSES[0], nonsense)
+    )
+    body += routed("qry", q={"i": author.aid})
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        watch.took(author.aid, ONE.url, body, at(1), at(1))
+        assert store.events.record(("loc", WITNESSES[0].aid, "http")) is not None
+        assert store.events.record(("loc", stranger.aid, "http")) is None
+
+
+def test_damaged_messages_are_told_and_do_not_spoil_the_rest() -> None:
+    """The log counts; that something was malformed is said of the source."""
+    author, begun = _author()
+    damaged = begun.framed.replace(b'"t":"icp"', b'"t":"xcp"')
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        watch.took(author.aid, ONE.url, damaged + begun.framed, at(1), at(1))
+        (view,) = [one for one in store.views(author.aid) if one.source.url == ONE.url]
+        assert view.problem == "1 messages were malformed"
+        assert _statuses(watch, author)[0] is Status.CONFIRMS
+
+
+def test_there_is_an_end_to_proofs() -> None:
+    """A controller who makes any number of versions does not fill the store."""
+    author, begun = _author()
+    twins = [author.fork() for _ in range(20)]
+    log = [begun, author.rotate()]
+    others = [
+        twin.rotate(anchors=[DigestSeal(digest(f"{place}".encode()))])
+        for place, twin in enumerate(twins)
+    ]
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        kinds = _served(watch, author, ONE.url, *log, *others)
+        assert kinds.count("duplicity") == len(store.bundles(author.aid)) == 16
+
+
+def test_a_log_of_events_that_wait_confirms_nothing() -> None:
+    """A source whose whole log lacks receipts has answered, and that is all."""
+    author, begun = _author()
+    bare = Signed(begun.event, begun.signatures)
+    with watch_in() as (watch, store):
+        _follow(store, author)
+        took = watch.took(author.aid, ONE.url, bare.framed, at(1), at(1))
+        assert (took.failures, took.receipts) == (0, (0,))
+        assert _statuses(watch, author)[0] is Status.UNREACHABLE
+        rest = begun.receipted(*WITNESSES)
+        (notice,) = watch.took_more(author.aid, TWO.url, rest, at(2))
+        assert notice.kind == "event"
