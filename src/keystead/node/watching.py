@@ -107,7 +107,7 @@ class Watch:
             if view is None:
                 return Took()
             before = self._end(aid)
-            intake = self._take(aid, url, body, now.wall)
+            intake = self._take(aid, view, body, now.wall)
             view = _viewed(view, intake, began.wall)
             news = [*self._evidence(aid, intake, url, now.wall)]
             news += _news(aid, intake, url, before)
@@ -212,13 +212,14 @@ class Watch:
         """Return a log in first-seen order, with those of its delegators and with receipts."""
         return b"".join(replay_approved(self.store.events, aid, {}))
 
-    def _take(self, aid: Aid, url: str, body: bytes, at: datetime) -> Intake:
+    def _take(self, aid: Aid, view: SourceView, body: bytes, at: datetime) -> Intake:
         """Verify an answer, unless it and the log are what they were last time."""
-        same, last = digest(body), self._last.get((aid, url))
+        same, last = digest(body), self._last.get((aid, view.source.url))
         if last is not None and (last.digest, last.head) == (same, self._head(aid)):
-            return msgspec.structs.replace(last.intake, accepted=(), duplicity=())
+            return last.intake
         intake = take(self.store.events, aid, body, at, self._limits)
-        self._last[aid, url] = _Last(same, self._head(aid), intake)
+        kept = _kept(intake, view.furthest_said)
+        self._last[aid, view.source.url] = _Last(same, self._head(aid), kept)
         return intake
 
     def _evidence(self, aid: Aid, intake: Intake, url: str, at: datetime) -> Iterator[News]:
@@ -295,6 +296,20 @@ def check_room(watched: int, sources: int) -> None:
         raise UsageError(ErrorCode.ARGUMENT, f"{MOST_WATCHED} identifiers are followed already")
     if sources > MOST_SOURCES:
         raise UsageError(ErrorCode.ARGUMENT, f"more than {MOST_SOURCES} sources of an identifier")
+
+
+def _kept(intake: Intake, furthest: Said | None) -> Intake:
+    """Return what has to be remembered of an answer: nothing that grows with the log."""
+    ends = {furthest, *intake.served[-1:]}
+    if intake.tip is not None:
+        ends.add(intake.tip.event.said)
+    return msgspec.structs.replace(
+        intake,
+        served=tuple([said for said in intake.served if said in ends]),
+        strange=tuple([said for said in intake.strange if said in ends]),
+        accepted=(),
+        duplicity=(),
+    )
 
 
 def _viewed(view: SourceView, intake: Intake, began: datetime) -> SourceView:
