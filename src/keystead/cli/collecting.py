@@ -87,7 +87,8 @@ def collect_for(wallet: "Wallet", aid: str, collecting: Collecting) -> ExitCode:
     """Collect receipts until the last event of an identifier has enough, or time is up.
 
     Returns:
-        How the command ends: waiting, if it was to wait and there are still too few.
+        How the command ends: waiting, if it was to wait and there are still too few; invalid, if
+        another event was published for the place.
     """
     from keystead.owner.witnesses import find_shown, latest  # noqa: PLC0415 - for --help
 
@@ -112,7 +113,8 @@ def collect_for(wallet: "Wallet", aid: str, collecting: Collecting) -> ExitCode:
     if enough() or not collecting.timeout:
         return ExitCode.DONE
     tell_waiting(wallet, record.aid, last.event.said)
-    return ExitCode.WAITING
+    # To wait for witnesses that hold another event is of no use.
+    return ExitCode.INVALID if wallet.identifier(aid).forked else ExitCode.WAITING
 
 
 def run_until(
@@ -162,13 +164,19 @@ def tell_waiting(wallet: "Wallet", aid: "Aid", said: "Said") -> None:
     shown = find_shown(wallet, aid, said)
     if shown is None:
         return
-    sn, name = shown.event.sn, wallet.identifier(aid).name
+    record = wallet.identifier(aid)
+    sn, name = shown.event.sn, record.name
     work = find_outgoing(wallet, aid, sn)
     for one in () if work is None else work.deliveries:
         if one.detail:
             say(f"witness {one.witness}: {one.detail} [{one.code}]")
     told = f"{len(shown.receipted)} of the {shown.threshold} receipts"
     hint = f"the event stands here; go on with: keystead outbox run {shlex.quote(name)}"
+    if record.forked:
+        hint = (
+            "another event was published for this place: another copy of this wallet was used, or"
+            f" somebody has your keys; see: keystead id reconcile {shlex.quote(name)} --help"
+        )
     say_error(f"event {sn:x} of {name} has {told} that it needs", hint)
 
 

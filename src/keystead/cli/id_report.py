@@ -188,7 +188,7 @@ def made_lines(value: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: {event}"
     if value["witness_threshold"]:
         yield f"receipts: {value['receipts']}, needs {value['witness_threshold']}"
-    yield f"next: keystead id export {quoted(name)} -o FILE, for those who verify it"
+    yield _next_line(name, value["receipts"], value["witness_threshold"])
 
 
 def created_lines(one: Overview, keys: int) -> Iterator[str]:
@@ -204,7 +204,13 @@ def created_lines(one: Overview, keys: int) -> Iterator[str]:
     yield f"event {one.sn} of its log puts {keys} {_plural('key', keys)} in force"
     if one.witness_threshold:
         yield f"receipts: {one.receipts}, needs {one.witness_threshold}"
-    yield f"next: keystead id export {quoted(name)} -o FILE, for those who verify it"
+    yield _next_line(name, one.receipts, one.witness_threshold)
+
+
+def _next_line(name: str, count: int | None, needed: int | None) -> str:
+    if count is not None and needed is not None and count < needed:
+        return f"next: keystead outbox run {quoted(name)}"
+    return f"next: keystead id export {quoted(name)} -o FILE, for those who verify it"
 
 
 def quoted(name: str) -> str:
