@@ -94,7 +94,7 @@ def collect_for(wallet: "Wallet", aid: str, collecting: Collecting) -> ExitCode:
 
     record = wallet.identifier(aid)
     last = latest(wallet, record)
-    if not last.witnesses and not _has_work(wallet, record.aid):
+    if not last.witnesses and not _has_work(wallet, record.aid, last.event.sn):
         return ExitCode.DONE
 
     def enough() -> bool:
@@ -192,7 +192,9 @@ def _comes_soon(wallet: "Wallet", aid: "Aid") -> bool:
     )
 
 
-def _has_work(wallet: "Wallet", aid: "Aid") -> bool:
-    from keystead.owner.outbox import submissions  # noqa: PLC0415 - for --help
+def _has_work(wallet: "Wallet", aid: "Aid", sn: int) -> bool:
+    """Tell whether an event without witnesses has to be shown to some that it removes."""
+    from keystead.owner.outbox import find_outgoing  # noqa: PLC0415 - for --help
 
-    return bool(submissions(wallet, aid))
+    work = find_outgoing(wallet, aid, sn)
+    return work is not None and bool(work.deliveries)
