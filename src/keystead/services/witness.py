@@ -118,16 +118,15 @@ class WitnessService:
             done = await self._submit(request, [message])
         else:
             done = await self._submit_in_time(request, message, asking)
-        if done.queries:
-            return await self._answer(done)
-        return _summary(done, single=True)
+        answer = await self._answer(done)
+        is_question = forms.glance(message.content)[0] == "qry"
+        return answer if is_question and done.queries else _summary(done, single=True)
 
     async def _put(self, request: Request) -> Response:
         _check_type(request)
         messages = list(_messages(request.body, DEFAULT_LIMITS.held_events * 64))
         done = await self._submit(request, messages)
-        if done.queries:
-            await self._answer(done)
+        await self._answer(done)
         return _summary(done, single=False)
 
     async def _post_receipts(self, request: Request) -> Response:
@@ -137,6 +136,7 @@ class WitnessService:
             what = "a receipt is for a key event, and for nothing else"
             raise DecodeError(ErrorCode.MESSAGE_TYPE, what)
         done = await self._submit(request, [message])
+        await self._answer(done)
         if not done.events:
             return _summary(done, single=True)
         first = done.events[0]
@@ -258,8 +258,13 @@ class WitnessService:
         return done
 
     async def _answer(self, done: Submitted) -> Response:
-        """Answer questions: into the mailbox of who asks, or give what is in it."""
+        """Answer questions: into the mailbox of who asks, or give what is in it.
+
+        An event can bring the answer to a question that waited for it.
+        """
         now = _now()
+        if not done.queries:
+            return Response(204, headers=_NO_STORE)
 
         def work(witness: Witness) -> MailboxAnswer | None:
             box: MailboxAnswer | None = None
