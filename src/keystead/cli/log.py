@@ -36,7 +36,7 @@ Examples:
   keystead log compare proof.cesr                explain a proof of duplicity"""
 )
 def log() -> None:
-    """Verify logs of signed key events."""
+    """Verify, compare and watch logs of signed key events."""
 
 
 log.add_command(compare)

@@ -30,7 +30,7 @@ _COMMANDS = {
     "verify": ("keystead.cli.verify:verify", "Tell what a signature is worth."),
     "doctor": ("keystead.cli.doctor:doctor", "Check the wallet whole; repair what can be."),
     "history": ("keystead.cli.history:history", "Show what was done with the wallet."),
-    "log": ("keystead.cli.log:log", "Verify key event logs."),
+    "log": ("keystead.cli.log:log", "Verify, compare and watch key event logs."),
     "witness": ("keystead.cli.witness:witness", "Run a witness for others."),
     "watcher": ("keystead.cli.watcher:watcher", "Follow the logs of others; prove duplicity."),
     "demo": ("keystead.cli.demo:demo", "Show everything with real processes."),
