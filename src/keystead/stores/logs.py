@@ -48,10 +48,9 @@ _SEALING: Final = (
     " ORDER BY f.first_seen_number LIMIT 1"
 )
 _HEAD: Final = (
-    "SELECT p.sn, p.established, e.said FROM place p"
+    "SELECT p.sn, p.established, CASE WHEN s.aid IS NOT NULL THEN e.said END FROM place p"
+    " LEFT JOIN establishment s ON s.aid = p.aid AND s.first_seen_number = p.established"
     " LEFT JOIN place e ON e.aid = p.aid AND e.first_seen_number = p.established"
-    " AND EXISTS (SELECT 1 FROM establishment s"
-    " WHERE s.aid = p.aid AND s.first_seen_number = p.established)"
     " WHERE p.aid = ? AND p.trunk ORDER BY p.sn DESC LIMIT 1"
 )
 
@@ -65,8 +64,15 @@ class LogTables:
 
     def key_state(self, aid: Aid) -> KeyState | None:
         """Return the state at the end of the trunk."""
+        remembered = self._database.remembered
+        known: KeyState | None = remembered.get(("state", aid))
+        if known is not None:
+            return known
         found = self._database.rows(_STATE, aid)
-        return to_key_state(found[0]) if found else None
+        if not found:
+            return None
+        state = remembered["state", aid] = to_key_state(found[0])
+        return state
 
     def event(self, aid: Aid, sn: int) -> AcceptedEvent | None:
         """Return the event of the trunk at `sn`."""
@@ -120,7 +126,7 @@ class LogTables:
             ValueError: it does not follow the trunk.
         """
         event, source = new.event, new.source
-        connection = self._database.writing()
+        connection, remembered = self._database.writing(), self._database.remembered
         found = connection.execute("SELECT events FROM log WHERE aid = ?", (event.aid,))
         (number,) = found.fetchone() or (0,)
         row = (
@@ -137,6 +143,7 @@ class LogTables:
             "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, rows.checksum(*row))
         )
         place(connection, event, new.state, number, supersedes=new.supersedes)
+        remembered["state", event.aid] = new.state
         return AcceptedEvent(event, new.state, new.proofs, number, new.first_seen_at, source)
 
     def extend(self, more: Extend) -> None:
@@ -152,16 +159,14 @@ class LogTables:
         """Add signatures that are known to be new to an accepted event."""
         connection = self._database.writing()
         key = (aid, first_seen_number)
-        (number,) = connection.execute(
-            "SELECT receipts FROM place WHERE aid = ? AND first_seen_number = ?", key
+        (count,) = connection.execute(
+            "UPDATE place SET receipts = receipts + 1 WHERE aid = ? AND first_seen_number = ?"
+            " RETURNING receipts",
+            key,
         ).fetchone()
-        row = (*key, number, rows.to_proofs(fresh))
+        row = (*key, count - 1, rows.to_proofs(fresh))
         connection.execute(
             "INSERT INTO receipt VALUES (?, ?, ?, ?, ?)", (*row, rows.checksum(*row))
-        )
-        connection.execute(
-            "UPDATE place SET receipts = receipts + 1 WHERE aid = ? AND first_seen_number = ?",
-            key,
         )
 
     def duplicity(self, aid: Aid) -> tuple[DuplicityEvidence, ...]:

@@ -30,9 +30,13 @@ _SETTINGS: Final = (
     ("lock_timeout", f"{LOCK_SECONDS}s"),
     ("statement_timeout", f"{STATEMENT_SECONDS}s"),
     ("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s"),
-    # Of a small table all would be read, and then any two transactions would be in each other's
-    # way: what was read is what conflicts.
+    # Each query is about a few rows that a key leads to. Left to itself the server would read the
+    # whole of a small table, or of a log: what was read is what conflicts with other writers.
     ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_material", "off"),
 )
 _PREPARE: Final = "SELECT " + ", ".join(["set_config(?, ?, false)"] * len(_SETTINGS))
 _PROMISES: Final = (
