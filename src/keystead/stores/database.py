@@ -15,6 +15,7 @@ from keystead.stores.schema import Migration
 T = TypeVar("T")
 
 BUSY_SECONDS = 5.0
+_REMEMBERED = 4096  # entries of what was read, of some 2 KiB
 
 _SETTINGS = (
     "foreign_keys = ON",
@@ -57,6 +58,10 @@ class Database:
         self._reading = False
         self._steps: tuple[Migration, ...] = ()
         self._lost: BaseException | None = None  # why the transaction cannot be committed
+        self._remembered: dict[object, Any] = {}
+        self._version = -1  # of the file, as others have changed it
+        self._changes = -1  # rows that were changed here until the last transaction ended
+        self._untouched = -1  # rows that were changed here until the last savepoint was set
 
     @classmethod
     def create(cls, path: Path, *, steps: tuple[Migration, ...] | None = None) -> "Database":
@@ -126,18 +131,31 @@ class Database:
         """
         if self._reading:
             raise RuntimeError("a transaction cannot begin inside a snapshot")
-        nested = self.connection.in_transaction
-        with self._faults():
-            self.connection.execute("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
+        connection, before = self.connection, self._untouched
+        nested = connection.in_transaction
+        # Where nothing was done since the last savepoint, going back there undoes the same.
+        shared = nested and self._lost is None and connection.total_changes == before
+        if len(self._remembered) > _REMEMBERED:
+            self._remembered.clear()
+        try:
+            if not shared:
+                self._begin(nested=nested)
             try:
-                yield self.connection
-                if nested:
-                    self.connection.execute("RELEASE nested")
-                else:
+                yield connection
+                if not nested:
                     self._commit()
+                elif not shared:
+                    connection.execute("RELEASE nested")
             except BaseException as error:
-                self._undo(error, nested=nested)
+                self._undo(error, nested=nested, shared=shared)
                 raise
+            finally:
+                self._untouched = before
+        except sqlite3.Error as error:
+            fault = _fault_of(self.path, error)
+            if fault is None:
+                raise
+            raise fault from error
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -164,8 +182,13 @@ class Database:
         Raises:
             StoreError: as `snapshot`.
         """
-        with self._faults():
+        try:
             return self.connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            fault = _fault_of(self.path, error)
+            if fault is None:
+                raise
+            raise fault from error
 
     def run(self, work: Callable[[], T]) -> T:
         """Do `work` in a transaction, once: nobody else can be in the way.
@@ -185,6 +208,14 @@ class Database:
         if self._reading or not self.connection.in_transaction:
             raise RuntimeError("tables are written to inside a transaction")
         return self.connection
+
+    @property
+    def remembered(self) -> dict[object, Any]:
+        """What tables remember of what they have read; empty once that may not hold any more.
+
+        Who writes to a table keeps it true. Nothing is remembered outside of `transaction`.
+        """
+        return self._remembered if self.connection.in_transaction and not self._reading else {}
 
     def next_number(self, table: str, column: str) -> int:
         """Return a number for a new row, larger than those of the rows before."""
@@ -239,20 +270,36 @@ class Database:
     def _faults(self) -> AbstractContextManager[None]:
         return _faults(self.path)
 
+    def _begin(self, *, nested: bool) -> None:
+        connection = self.connection
+        if nested:
+            connection.execute("SAVEPOINT nested")
+            self._untouched = connection.total_changes
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        ((version,),) = connection.execute("PRAGMA data_version")
+        if (version, connection.total_changes) != (self._version, self._changes):
+            self._remembered.clear()
+            self._version = version
+        self._untouched = -1  # nobody can go back to the beginning and go on
+
     def _commit(self) -> None:
         if self._lost is not None:
             raise self._lost
         self.connection.execute("COMMIT")
+        self._changes = self.connection.total_changes
 
-    def _undo(self, error: BaseException, *, nested: bool) -> None:
+    def _undo(self, error: BaseException, *, nested: bool, shared: bool) -> None:
         """Roll back; close where that cannot be, so that nothing can be written half."""
+        self._remembered.clear()
         try:
             if not nested:
                 self._lost = None
                 self._roll_back()
             elif self.connection.in_transaction:
                 self.connection.execute("ROLLBACK TO nested")
-                self.connection.execute("RELEASE nested")
+                if not shared:
+                    self.connection.execute("RELEASE nested")
             else:
                 # Some errors, such as a full disk, end the whole transaction. Whoever goes on in
                 # the outer one all the same must not have that kept piece by piece.
@@ -331,11 +378,19 @@ def _faults(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        number = getattr(error, "sqlite_errorcode", None)
-        if number is None and not isinstance(error, sqlite3.OperationalError):
-            raise  # misuse of the module, not a fault of the file
-        # Text that is none has no number.
-        raise _fault(path, error, sqlite3.SQLITE_CORRUPT if number is None else number) from error
+        fault = _fault_of(path, error)
+        if fault is None:
+            raise
+        raise fault from error
+
+
+def _fault_of(path: Path, error: sqlite3.Error) -> StoreError | None:
+    """Return what an error means; None for misuse of the module, which is no fault of the file."""
+    number = getattr(error, "sqlite_errorcode", None)
+    if number is None and not isinstance(error, sqlite3.OperationalError):
+        return None
+    # Text that is none has no number.
+    return _fault(path, error, sqlite3.SQLITE_CORRUPT if number is None else number)
 
 
 def _fault(path: Path, error: sqlite3.Error, number: int) -> StoreError:

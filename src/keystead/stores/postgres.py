@@ -176,6 +176,11 @@ class PostgresDatabase:
             return self._fetch(self._usable(), query, values)
         return self._patiently(lambda: self._fetch(self._connected(), query, values))
 
+    @property
+    def remembered(self) -> dict[object, Any]:
+        """Nothing: any other process may write between two transactions, and nobody tells."""
+        return {}
+
     def next_number(self, table: str, column: str) -> int:
         """Return a number for a new row; taking one holds up nobody, and some are left out."""
         ((number,),) = self.rows(f"SELECT nextval('{table}_{column}')")

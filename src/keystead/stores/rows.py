@@ -55,6 +55,7 @@ NO_LIMITS: Final = Limits(
     url=_ENDLESS,
 )
 _DECODE: Final = forms.decoder(NO_LIMITS)
+_TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
 _LONGEST_REASON: Final = 120
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -62,12 +63,14 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 def checksum(*values: object) -> bytes:
     """Return SHA-256 over the values of a row, by which damage is found."""
-    state = sha256()
+    parts = []
     for value in values:
-        data = value if isinstance(value, bytes) else repr(value).encode()
-        state.update(b"%d:%d:" % (isinstance(value, bytes), len(data)))
-        state.update(data)
-    return state.digest()
+        if isinstance(value, bytes):
+            parts += (b"1:%d:" % len(value), value)
+        else:
+            data = repr(value).encode()
+            parts += (b"0:%d:" % len(data), data)
+    return sha256(b"".join(parts)).digest()
 
 
 @contextmanager
@@ -100,7 +103,7 @@ def check_row(stored: object, *values: object) -> None:
 
 def to_json(value: object) -> str:
     """Write lists, texts and numbers of any size."""
-    return json.dumps(value, separators=(",", ":"))
+    return _TO_JSON(value)
 
 
 def to_proofs(signatures: Signatures) -> bytes:

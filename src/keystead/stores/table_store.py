@@ -33,8 +33,8 @@ COUNT = (
 class TableStore:
     """An `EventStore` in a database, which several processes can have open.
 
-    Nothing is kept in memory, so what another process wrote, or a transaction undid, is seen at
-    once. Not safe for concurrent threads.
+    What another process wrote, or a transaction undid, is seen at once: what is remembered of
+    tables ends with that. Not safe for concurrent threads.
 
     Attributes:
         database: where the tables are.
@@ -69,7 +69,7 @@ class TableStore:
 
     def held_for(self, aid: Aid, sn: int, said: Said) -> tuple[Held, ...]:
         """Return what waits of an event: the event itself, receipts for it."""
-        return self._waiting.held(keys_of_event(aid, sn, said))
+        return () if self._waiting.empty else self._waiting.held(keys_of_event(aid, sn, said))
 
     def record(self, key: RecordKey) -> Record | None:
         """Return the statement kept under `key`."""

@@ -55,6 +55,13 @@ class TableDatabase(Protocol):
     def rows(self, query: str, *values: object) -> list[Any]:
         """Return the rows that one query gives, of one moment."""
 
+    @property
+    def remembered(self) -> dict[object, Any]:
+        """What tables remember of what they have read; empty once that may not hold any more.
+
+        Who writes to a table keeps it true.
+        """
+
     def next_number(self, table: str, column: str) -> int:
         """Return a number for a new row, larger than those of the rows before."""
 
