@@ -76,7 +76,7 @@ CREATE TABLE unconfirmed (
     said TEXT NOT NULL                  -- event that must be in the log; empty: any answer of another
 ) STRICT, WITHOUT ROWID;
 
--- Messages for those who ask for them later. The oldest go first.
+-- Evidence: messages for those who ask for them later. The oldest go first.
 CREATE TABLE mail (
     number INTEGER PRIMARY KEY,
     recipient TEXT NOT NULL,
