@@ -63,7 +63,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 def checksum(*values: object) -> bytes:
     """Return SHA-256 over the values of a row, by which damage is found."""
-    parts = []
+    parts: list[bytes] = []
     for value in values:
         if isinstance(value, bytes):
             parts += (b"1:%d:" % len(value), value)
