@@ -323,10 +323,14 @@ def test_a_watcher_that_was_killed_goes_on(scene: Scene) -> None:
 
 
 def test_init_never_replaces_a_watcher(tmp_path: Path) -> None:
-    """The key of a watcher is not overwritten, and a missing watcher is told as such."""
+    """A key is not overwritten, an init that was cut off is finished, no watcher is told as such."""
     made = new_watcher(tmp_path)
     again = run("watcher", "init", "--home", made.home, "--passphrase-file", made.passphrase)
     assert again.returncode == 2
+    (made.home / "watcher.key").unlink()
+    again = run("watcher", "init", "--home", made.home, "--passphrase-file", made.passphrase)
+    assert again.returncode == 0, again.stderr
+    assert made.aid.encode() not in again.stdout
     missing = run("watcher", "list", "--home", tmp_path / "nowhere")
     assert missing.returncode == 1
     assert b"keystead watcher init" in missing.stderr

@@ -15,7 +15,7 @@ from keystead.cli.secrets import SecretSource, passphrase_options, read_secret
 from keystead.cli.serving import serve as serve_until_stopped
 from keystead.cli.serving import serving_options
 from keystead.cli.wallets import ask_new_passphrase, now
-from keystead.errors import ErrorCode, UsageError
+from keystead.errors import ErrorCode, StoreError, UsageError
 from keystead.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
@@ -89,8 +89,13 @@ def init(home: Path, passphrase: SecretSource, *, json_output: bool) -> None:
     if files.check_file(home / KEY_FILE):
         raise UsageError(ErrorCode.EXISTS, f"there is a watcher in {home}")
     secret = ask_new_passphrase(passphrase)
-    SqliteWatch.create(home).close()
     # The key comes last: a watcher without one was never finished, and init can be repeated.
+    try:
+        SqliteWatch.open(home).close()
+    except StoreError as error:
+        if error.code is not ErrorCode.STORE_MISSING:
+            raise
+        SqliteWatch.create(home).close()
     key = ServiceKey.create(home / KEY_FILE, secret)
     if json_output:
         click.echo(as_json({"watcher": key.aid, "home": str(home)}))
@@ -335,8 +340,7 @@ def read_source(text: str) -> "tuple[Aid, Source]":
 
 @contextmanager
 def _open(home: Path) -> "Iterator[SqliteWatch]":
-    from keystead.errors import StoreError  # noqa: PLC0415 - for --help
-    from keystead.stores.watching import SqliteWatch  # noqa: PLC0415 - as above
+    from keystead.stores.watching import SqliteWatch  # noqa: PLC0415 - for --help
 
     try:
         store = SqliteWatch.open(home)
