@@ -190,6 +190,23 @@ def test_what_waits_for_an_event_is_not_missed(url: str) -> None:
         assert list(store.waiting()) == []
 
 
+def test_what_is_read_does_not_grow_with_the_log(database: PostgresDatabase) -> None:
+    """Without statistics too the server goes to a few rows by their keys."""
+    store, author = PostgresStore(database), Author("long")
+    made = [author.incept(), *(author.interact() for _ in range(150))]
+    store.batch(lambda: feed(store, [signed.framed for signed in made[:-1]], now=NOW))
+    query = (
+        "SELECT sum(pg_stat_get_xact_tuples_returned(c.oid) + pg_stat_get_xact_tuples_fetched(c.oid))"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = current_schema()"
+    )
+    with database.transaction():
+        ((before,),) = database.rows(query)
+        feed(store, [made[-1].framed], now=NOW)
+        ((after,),) = database.rows(query)
+    assert 0 < after - before < 100
+
+
 def test_a_batch_keeps_all_or_nothing(database: PostgresDatabase) -> None:
     """An error that leaves it undoes everything; one that is stopped inside undoes its part."""
     store = PostgresStore(database)
