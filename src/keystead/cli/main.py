@@ -35,6 +35,7 @@ _COMMANDS = {
     "watcher": ("keystead.cli.watcher:watcher", "Follow the logs of others; prove duplicity."),
     "demo": ("keystead.cli.demo:demo", "Show everything with real processes."),
     "network": ("keystead.cli.network:network", "Run a network for development."),
+    "bench": ("keystead.cli.bench:bench", "Measure what servers bear."),
     "inspect": ("keystead.cli.inspect:inspect", "Show every element of a stream."),
 }
 _ALIASES = {"identifier": "id"}
