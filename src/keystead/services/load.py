@@ -9,6 +9,8 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -186,8 +188,7 @@ class Usage(msgspec.Struct, frozen=True):
 def usage(pid: int) -> Usage:
     """Return what a process has used (proc(5)); nothing where the system does not tell."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123 - of the kernel
-            fields = file.read().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     except OSError:
         return Usage(0.0, 0)
     ticks = os.sysconf("SC_CLK_TCK")
@@ -196,9 +197,9 @@ def usage(pid: int) -> Usage:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started (proc(5))."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - as above
-            return [int(one) for one in file.read().split()]
-    except OSError:
-        return []
+    """Return the processes that the threads of a process have started (proc(5))."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [int(one) for one in path.read_text("ascii").split()]
+    return found
