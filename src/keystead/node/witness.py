@@ -7,6 +7,7 @@ Source: KERI specification, "Witness", "First Seen Policy", "Receipt Messages".
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import sha256
@@ -308,35 +309,60 @@ class Witness:
         done = Submitted([], [], 0, [])
         for message in one.messages:
             message_type, aid = forms.glance(message.content)
-            refusal = self._refusal(message_type, aid, message, one)
-            if refusal is not None:
-                if message_type in EVENTS:
-                    done.events.append(EventAnswer(aid, 0, "", Status.REFUSED, error=refusal))
-                else:
-                    done.errors.append(refusal)
+            if message_type in EVENTS:
+                self._take_event(aid, message, one, done)
                 continue
-            results = self._processor.process(message, source=Source.LOCAL, now=one.now)
-            for result in results:
-                self._note(done, result)
+            refusal = self._refusal(message_type, message)
+            if refusal is None:
+                self._process(message, one.now, done)
+            else:
+                done.errors.append(refusal)
         return done
 
-    def _refusal(
-        self, message_type: str, aid: str, message: Message, one: Submission
-    ) -> KeysteadError | None:
-        """Return why a message is not taken, before anything of it is verified.
+    def _process(self, message: Message, now: datetime, done: Submitted) -> None:
+        for result in self._processor.process(message, source=Source.LOCAL, now=now):
+            self._note(done, result)
+
+    def _refusal(self, message_type: str, message: Message) -> KeysteadError | None:
+        """Return why a message that is no event is not taken, before anything of it is verified.
 
         Nothing of strangers may wait here: neither their events nor their questions about others.
         """
         if message_type in _ABOUT:
             return None if self._is_known(_about(message, message_type)) else _not_admitted()
-        if message_type not in EVENTS:
-            return VerificationError(ErrorCode.ROUTE, "a witness takes no such messages")
-        if not is_aid(aid):
-            return None  # reading it will tell what is wrong
+        return VerificationError(ErrorCode.ROUTE, "a witness takes no such messages")
+
+    def _take_event(self, aid: str, message: Message, one: Submission, done: Submitted) -> None:
+        if not is_aid(aid):  # reading it will tell what is wrong
+            self._process(message, one.now, done)
+            return
         found = self.store.admitted(Aid(aid))
-        if found is not None:
-            return None if found.allowed else _not_admitted()
-        return None if self._let_in(Aid(aid), one) else _not_admitted()
+        if found is None:
+            self._take_first(Aid(aid), message, one, done)
+        elif found.allowed:
+            self._process(message, one.now, done)
+        else:
+            done.events.append(EventAnswer(aid, 0, "", Status.REFUSED, error=_not_admitted()))
+
+    def _take_first(self, aid: Aid, message: Message, one: Submission, done: Submitted) -> None:
+        """Take an event of a stranger, if it may be let in, and if keys of its log have signed it.
+
+        Otherwise it is as if it had not come: a fault uses up no invitation, and what costs
+        nobody a signature uses up no quota.
+        """
+        results: list[Result] = []
+        with suppress(_UnprovenError), self.store.transaction():
+            if self._let_in(aid, one):
+                results = self._processor.process(message, source=Source.LOCAL, now=one.now)
+                if not _is_proven(results[0]):
+                    raise _UnprovenError
+                for result in results:
+                    self._note(done, result)
+                return
+        if results and isinstance(results[0].verdict, Rejected):
+            self._note(done, results[0])
+        else:
+            done.events.append(EventAnswer(aid, 0, "", Status.REFUSED, error=_not_admitted()))
 
     def _is_known(self, aid: str) -> bool:
         if not is_aid(aid):
@@ -472,6 +498,21 @@ def invitation_digest(code: str) -> bytes:
 def microseconds(time: datetime) -> int:
     """Return a time in microseconds since 1970."""
     return (time - _EPOCH) // _MICROSECOND
+
+
+class _UnprovenError(Exception):
+    """Nothing shows that keys of the log have signed an event."""
+
+
+def _is_proven(result: Result) -> bool:
+    """Tell whether keys of its log have signed an event; one out of order cannot show that."""
+    match result.verdict:
+        case Accepted() | Duplicate():
+            return True
+        case Pending(event=held):
+            return bool(held.proofs.signatures)
+        case _:
+            return False
 
 
 def _not_admitted() -> VerificationError:
