@@ -62,7 +62,8 @@ class Committer:
         """
         self._opened = opened
         self._now = now
-        self._work: queue.SimpleQueue[_Waiting | _Job | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[list[_Waiting] | _Job | None] = queue.SimpleQueue()
+        self._gathering: list[_Waiting] = []
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._ready: Future[None] = Future()
         self.fault: ErrorCode | None = None
@@ -76,6 +77,7 @@ class Committer:
 
     def stop(self) -> None:
         """Finish what was handed in, and close the witness."""
+        self._hand_over()
         self._work.put(None)
         self._thread.join()
 
@@ -85,9 +87,18 @@ class Committer:
         Raises:
             KeysteadError: nothing of it was kept.
         """
-        ended: asyncio.Future[Submitted] = asyncio.get_running_loop().create_future()
-        self._work.put(_Waiting(submission, ended))
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Submitted] = loop.create_future()
+        self._gathering.append(_Waiting(submission, ended))
+        if len(self._gathering) == 1:
+            # All that comes in one turn of the loop: the thread is woken up once.
+            loop.call_soon(self._hand_over)
         return await ended
+
+    def _hand_over(self) -> None:
+        gathered, self._gathering = self._gathering, []
+        if gathered:
+            self._work.put(gathered)
 
     async def run(self, work: Callable[[Witness], T]) -> T:
         """Return what `work` returns, which has the witness to itself meanwhile."""
@@ -113,17 +124,19 @@ class Committer:
     def _serve(self, witness: Witness) -> None:
         tidied, last = time.monotonic(), False
         idle = True
-        while not last:
-            batch: list[_Waiting] = []
+        waiting: list[_Waiting] = []
+        while waiting or not last:
             jobs: list[_Job] = []
-            for one in self._gathered(idle=idle):
+            for one in self._gathered(wait=not waiting, idle=idle):
                 match one:
                     case None:
                         last = True
-                    case _Waiting():
-                        batch.append(one)
                     case _Job():
                         jobs.append(one)
+                    case _:
+                        waiting += one
+            batch = waiting[:_BATCH]
+            del waiting[:_BATCH]
             if batch:
                 self._commit(witness, batch)
             if jobs or not batch:
@@ -135,11 +148,12 @@ class Committer:
                 self._attempt(partial(self._tidy, witness))
                 tidied = time.monotonic()
 
-    def _gathered(self, *, idle: bool) -> Iterator[_Waiting | _Job | None]:
-        """Give what was handed in; wait for the first of it."""
+    def _gathered(self, *, wait: bool, idle: bool) -> Iterator[list[_Waiting] | _Job | None]:
+        """Give what was handed in; wait for the first of it if there is nothing to do."""
         with contextlib.suppress(queue.Empty):
-            yield self._work.get(timeout=1.0 if idle else _IDLE_SECONDS)
-            for _ in range(_BATCH - 1):
+            if wait:
+                yield self._work.get(timeout=1.0 if idle else _IDLE_SECONDS)
+            for _ in range(_BATCH):
                 yield self._work.get_nowait()
 
     def _commit(self, witness: Witness, batch: Sequence[_Waiting]) -> None:

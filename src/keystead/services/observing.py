@@ -4,6 +4,7 @@ Logs are lines of JSON with the fields of `Entry` and no others: no bodies, head
 paths can get into them. Metrics have a registry of their own, and a port of their own.
 """
 
+import asyncio
 import select
 import time
 import traceback
@@ -27,6 +28,7 @@ Level = Literal["info", "warning", "error"]
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _FAILED: Final = 500
 _UNNAMED: Final = "other"
+_PIECE: Final = 4096  # bytes that a pipe takes at once when it takes anything (pipe(7))
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,8 +69,13 @@ class Observer:
     """
 
     def __init__(self, log: TextIO) -> None:
-        """Begin; lines go to `log`, each flushed, as long as somebody takes them."""
+        """Begin; lines go to `log` at once, those of requests together with others of that moment.
+
+        They are dropped when nobody takes them.
+        """
         self._log = log
+        self._lines: list[bytes] = []
+        self._counts: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._room = _room_of(log)
         self.registry = CollectorRegistry()
         self._requests = Counter(
@@ -155,7 +162,7 @@ class Observer:
 
     def event(self, event: str, *, level: Level = "info", code: str = "", place: str = "") -> None:
         """Log something that is no request; all arguments are fixed words, nothing from outside."""
-        self._say(Entry(_now(), level, event, code=code, place=place))
+        self._write([_line(Entry(_now(), level, event, code=code, place=place))])
 
     async def metrics(self, request: Request) -> Response:
         """Answer requests for metrics; the application of a server on a loopback port."""
@@ -166,8 +173,12 @@ class Observer:
     def _count(self, request: Request, response: Response, began: float, *, code: str = "") -> None:
         seconds = time.perf_counter() - began
         route, status = response.route or _UNNAMED, response.status
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        counts = self._counts.get((route, status))
+        if counts is None:  # finding them takes as long as all the rest
+            counts = self._requests.labels(route, str(status)), self._seconds.labels(route)
+            self._counts[route, status] = counts
+        counts[0].inc()
+        counts[1].observe(seconds)
         self._say(
             Entry(
                 _now(),
@@ -184,21 +195,46 @@ class Observer:
         )
 
     def _say(self, entry: Entry) -> None:
-        """Write a line, or drop it when nobody reads or the disk is full: serving goes on."""
+        """Write a line, with all others that are told before the loop turns again."""
+        self._lines.append(_line(entry))
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        self._write(lines)
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        """Write lines, or drop them when nobody reads or the disk is full: serving goes on."""
+        piece: list[bytes] = []
+        size = 0
+        for line in lines:
+            if size + len(line) > _PIECE:
+                self._put(piece)
+                piece, size = [], 0
+            piece.append(line)
+            size += len(line)
+        self._put(piece)
+
+    def _put(self, lines: Sequence[bytes]) -> None:
         if self._room is not None and not self._room.poll(0):
-            self._dropped.inc()
+            self._dropped.inc(len(lines))
             return
         try:
-            self._log.write(msgspec.json.encode(entry).decode() + "\n")
+            self._log.write(b"".join(lines).decode())
             self._log.flush()
         except OSError:
-            self._dropped.inc()
+            self._dropped.inc(len(lines))
+
+
+def _line(entry: Entry) -> bytes:
+    return msgspec.json.encode(entry) + b"\n"
 
 
 def _room_of(log: TextIO) -> "select.poll | None":
     """Return what tells whether a line can be written at once; None if that is no file.
 
-    A pipe counts as writable only when 4 KiB fit, which is more than a line (pipe(7)).
+    A pipe counts as writable only when 4 KiB fit (pipe(7)).
     """
     try:
         descriptor = log.fileno()
