@@ -5,6 +5,7 @@ in size and time, whatever the peer does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
@@ -47,6 +48,23 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Calls(Protocol):
+    """Calls that are under way, for one thread that begins them and waits for their ends."""
+
+    def begin(self, call: Call) -> int:
+        """Begin a call, as soon as there is room for it; return its number, from 0."""
+
+    def wait(self, seconds: float | None = None) -> tuple[int, Answer | TransportError] | None:
+        """Return the number and the end of a call that has ended; each is told once.
+
+        Args:
+            seconds: how long to wait for one at most; None: until there is one.
+
+        Returns:
+            None: none has ended in time.
+        """
+
+
 class Transport(Protocol):
     """Carries calls to peers."""
 
@@ -63,4 +81,10 @@ class Transport(Protocol):
         """Carry calls at the same time; give the place and the end of each as it ends.
 
         Whoever stops early does not wait for the others.
+        """
+
+    def calls(self) -> AbstractContextManager[Calls]:
+        """Carry calls that are begun one after another, at the same time.
+
+        At the end of the block those under way are waited for no more.
         """

@@ -6,19 +6,18 @@ TLS that it is the host of the URL, send, read within bounds. Nothing comes from
 """
 
 import ssl
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from http.client import HTTPException
-from queue import SimpleQueue
 
 import msgspec
 
 from keystead.errors import ErrorCode, TransportError
 from keystead.ports.transport import Answer, Call
 from keystead.transports.addresses import Address
+from keystead.transports.calling import CallsUnderWay
 from keystead.transports.connection import Connection, Dial, system_dial
 from keystead.transports.deadline import Deadline
 from keystead.transports.guard import DEFAULT_POLICY, FetchPolicy, Target, read_url, vet
@@ -99,35 +98,22 @@ class HttpTransport:
         Who stops early lets the calls that are under way end by themselves, and those that have
         not begun never begin.
         """
-        ends: SimpleQueue[tuple[int, Answer | TransportError | Exception]] = SimpleQueue()
-        waiting = iter(list(enumerate(calls)))
-        taking, stopped = threading.Lock(), threading.Event()
+        with self.calls() as under_way:
+            for call in calls:
+                under_way.begin(call)
+            for _ in calls:
+                end = under_way.wait()
+                assert end is not None  # noqa: S101 - it waits for as long as it takes
+                yield end
 
-        def work() -> None:
-            while not stopped.is_set():
-                with taking:
-                    place, call = next(waiting, (-1, None))
-                if call is None:
-                    return
-                try:
-                    ends.put((place, self.call(call)))
-                except TransportError as error:
-                    error.forget_frames()
-                    ends.put((place, error))
-                except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
-                    ends.put((place, error))
-
-        for _ in range(min(len(calls), self._policy.parallel)):
-            # Daemons: a process that has what it wants must not wait for the slowest peer.
-            threading.Thread(target=work, name="keystead-call", daemon=True).start()
+    @contextmanager
+    def calls(self) -> Iterator[CallsUnderWay]:
+        """Carry calls that are begun one after another; see the port."""
+        under_way = CallsUnderWay(self.call, self._policy.parallel)
         try:
-            for _ in range(len(calls)):
-                place, end = ends.get()
-                if not isinstance(end, Answer | TransportError):
-                    raise end
-                yield place, end
+            yield under_way
         finally:
-            stopped.set()
+            under_way.stop()
 
     def _carry(self, target: Target, call: Call, deadline: Deadline) -> Answer:
         """Exchange one request and one answer."""
