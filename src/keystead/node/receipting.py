@@ -3,9 +3,13 @@
 The store promises by the transaction that accepts an event; the signer remembers by itself what it
 has signed. When the two do not fit together, one of them was restored or lost, and nothing new is
 signed before that has caught up.
+
+Several processes of one witness may have the store and the memory of the signer in common. So what
+a store has counted is asked again before it is taken for an older copy.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from keystead import suites
 from keystead.cesr import indexed
@@ -16,6 +20,10 @@ from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.keystate import AcceptedEvent
 from keystead.ports.witness import Promise, ReceiptSigner, WitnessStore
 from keystead.suites import Suite
+
+# A process that commits between the question and the signature does so once more at most each time.
+_ATTEMPTS: Final = 50
+Unsaved = Sequence[tuple[AcceptedEvent, bytes]]
 
 
 class Receipting:
@@ -37,14 +45,21 @@ class Receipting:
         about = store.about()
         if about.aid != signer.aid:
             raise StoreError(ErrorCode.STORE_CORRUPT, "the store is that of another witness")
-        self._name, self._generation = about.store, about.generation
-        self.quarantined = about.quarantined
-        if not self.quarantined and not signer.begin(self._name, self._generation):
+        self._counted = about
+        self.counted()
+        if not self.quarantined and not self._begins():
             self._enter_quarantine()
 
     def count(self) -> None:
-        """Count the commit that the open transaction will be."""
-        self._generation = self._store.count()
+        """Count the commit that the open transaction will be; `counted` is to follow."""
+        self._counted = self._store.count()
+        self.quarantined = self._counted.quarantined
+
+    def counted(self) -> None:
+        """Go on with what was counted, now that it is durable."""
+        about = self._counted
+        self._name, self._generation = about.store, about.generation
+        self.quarantined = about.quarantined
 
     def sign_reply(self, payload: bytes) -> bytes:
         """Return the signature of the witness over a reply."""
@@ -77,14 +92,18 @@ class Receipting:
         Raises:
             StoreError: it could not be done; nothing is lost by that.
         """
-        if self._unsaved:
-            with self._store.transaction():
-                self.save()
+        unsaved = self.unsaved()
+        if unsaved:
+            self._store.run(lambda: self.save(unsaved))
 
-    def save(self) -> None:
-        """Keep own receipts with their events; if that is lost, they are signed again alike."""
-        unsaved, self._unsaved = self._unsaved, {}  # if they are lost, they are signed again alike
-        for accepted, signature in unsaved.values():
+    def unsaved(self) -> Unsaved:
+        """Hand out own receipts that were not saved; if they are lost, they are signed again alike."""
+        unsaved, self._unsaved = self._unsaved, {}
+        return tuple(unsaved.values())
+
+    def save(self, unsaved: Unsaved) -> None:
+        """Keep own receipts with their events."""
+        for accepted, signature in unsaved:
             self._store.keep_receipt(accepted, self.proofs(accepted, signature))
 
     def place(self, accepted: AcceptedEvent) -> int | None:
@@ -171,12 +190,18 @@ class Receipting:
     def _signatures(
         self, events: Sequence[AcceptedEvent], *, known_only: bool = False
     ) -> list[bytes | KeystoreError]:
-        return self._signer.sign_receipts(
-            self._name,
-            self._generation,
-            [one.event.raw for one in events],
-            known_only=known_only or self.quarantined,
-        )
+        for _ in range(_ATTEMPTS):
+            found = self._signer.sign_receipts(
+                self._name,
+                self._generation,
+                [one.event.raw for one in events],
+                known_only=known_only or self.quarantined,
+            )
+            if known_only or self.quarantined or not any(map(_is_behind, found)):
+                break
+            if self._is_unchanged():
+                break
+        return found
 
     def _refused(self, accepted: AcceptedEvent) -> KeystoreError:
         event = accepted.event
@@ -221,20 +246,50 @@ class Receipting:
 
     def _become_current(self) -> None:
         """Leave all other copies of the store behind."""
-        with self._store.transaction():
-            self._name = self._store.rename()
-            self._generation = self._store.count()
+
+        def work() -> None:
+            self._store.rename()
+            self.count()
+
+        self._store.run(work)
+        self.counted()
         self._signer.accept(self._name, self._generation)
         self.quarantined = False
 
     def _confirm(self, aid: Aid) -> None:
-        with self._store.transaction():
+        def work() -> None:
             self._store.confirm(aid)
-            self._generation = self._store.count()
+            self.count()
+
+        self._store.run(work)
+        self.counted()
         if not self._store.about().quarantined:
             self._become_current()
+
+    def _begins(self) -> bool:
+        """Tell whether the signer knows the store as the current one."""
+        for _ in range(_ATTEMPTS):
+            if self._signer.begin(self._name, self._generation):
+                return True
+            if self._is_unchanged():
+                break
+        return False
+
+    def _is_unchanged(self) -> bool:
+        """Ask the store again what it has counted; tell whether no other process has changed it.
+
+        Another may have committed, and have had that signed, since this one asked.
+        """
+        before = (self._name, self._generation)
+        self._counted = self._store.about()
+        self.counted()
+        return before == (self._name, self._generation)
 
     def _relearn(self, aid: Aid) -> Said | None:
         """Have the signer remember what the store has promised; return what stands last there."""
         events = [one.event.raw for one in self._store.promised(aid)]
         return self._signer.relearn(events) if events else None
+
+
+def _is_behind(signed: bytes | KeystoreError) -> bool:
+    return isinstance(signed, KeystoreError) and signed.code is ErrorCode.BEHIND

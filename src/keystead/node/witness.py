@@ -38,7 +38,7 @@ from keystead.keri.verdicts import (
 )
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor, Result
-from keystead.node.receipting import Receipting
+from keystead.node.receipting import Receipting, Unsaved
 from keystead.ports.witness import Admitted, Origin, Promise, ReceiptSigner, WitnessStore
 
 MAIL_KEPT_FOR: Final = timedelta(hours=1)  # who asks for answers does so every few seconds
@@ -162,19 +162,9 @@ class Witness:
         Raises:
             StoreError: nothing was kept, and nothing was signed.
         """
-        answers: list[Submitted | KeysteadError] = []
-        with self.store.transaction():
-            self._receipts.save()
-            for one in batch:
-                try:
-                    with self.store.transaction():
-                        answers.append(self._take(one))
-                except (StoreError, VerificationError, KeystoreError) as error:
-                    if error.code in _FATAL:
-                        raise
-                    error.forget_frames()
-                    answers.append(error)
-            self._receipts.count()
+        unsaved = self._receipts.unsaved()
+        answers = self.store.run(lambda: self._take_all(batch, unsaved))
+        self._receipts.counted()
         # From here on all that was accepted is durable.
         due = [
             event
@@ -244,12 +234,18 @@ class Witness:
         Raises:
             StoreError: it could not be done.
         """
-        with self.store.transaction():
-            self._receipts.save()
+        unsaved = self._receipts.unsaved()
+
+        def work() -> int:
+            self._receipts.save(unsaved)
             if probe:
                 self._receipts.count()
             self.store.expire_mail(microseconds(now - MAIL_KEPT_FOR))
             return len(self._processor.expire(now))
+
+        dropped = self.store.run(work)
+        self._receipts.counted()
+        return dropped
 
     def recover(self, aid: Aid, messages: Iterable[Message], now: datetime) -> bool:
         """Take the log of an identifier from other sources after a restore: all that there are.
@@ -268,7 +264,7 @@ class Witness:
         self._recovering = True
         try:
             with self.store.transaction():
-                self._receipts.save()
+                self._receipts.save(self._receipts.unsaved())
                 if self.store.admitted(aid) is None:  # it was: there are receipts for its events
                     self.store.admit(Admitted(aid, True, Origin.OPERATOR, now.isoformat()))  # noqa: FBT003 - a record
                 seen = self._take_log(aid, messages, now)
@@ -304,6 +300,26 @@ class Witness:
             return False
         self._receipts.give_up(aid)
         return True
+
+    def _take_all(
+        self, batch: Sequence[Submission], unsaved: Unsaved
+    ) -> list[Submitted | KeysteadError]:
+        """Take what came at the same time, inside a transaction that may be made again."""
+        answers: list[Submitted | KeysteadError] = []
+        # At first, so that processes which share the store wait for each other here, and not after
+        # all the work.
+        self._receipts.count()
+        self._receipts.save(unsaved)
+        for one in batch:
+            try:
+                with self.store.transaction():
+                    answers.append(self._take(one))
+            except (StoreError, VerificationError, KeystoreError) as error:
+                if error.code in _FATAL:
+                    raise
+                error.forget_frames()
+                answers.append(error)
+        return answers
 
     def _take(self, one: Submission) -> Submitted:
         done = Submitted([], [], 0, [])

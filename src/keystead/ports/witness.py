@@ -1,9 +1,9 @@
 """What a witness asks of its store and of its signer; `stores` and `keystores` implement it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ from keystead.errors import KeystoreError
 from keystead.keri.attachments import Proofs
 from keystead.keri.keystate import AcceptedEvent
 from keystead.ports.events import EventStore
+
+T = TypeVar("T")
 
 
 class Origin(Enum):
@@ -90,6 +92,9 @@ class WitnessStore(Protocol):
         Inside another transaction: what an error leaves undone is only what was done in this one.
         """
 
+    def run(self, work: Callable[[], T]) -> T:
+        """Do `work` in a transaction; it may be done again when others were in the way."""
+
     def snapshot(self) -> AbstractContextManager[object]:
         """Read: all that is read inside is of one moment."""
 
@@ -100,8 +105,8 @@ class WitnessStore(Protocol):
             StoreError: nobody has made it (store.missing).
         """
 
-    def count(self) -> int:
-        """Count one more commit, inside the transaction that makes it; return the generation."""
+    def count(self) -> WitnessRow:
+        """Count one more commit, inside the transaction that makes it; return which it will be."""
 
     def rename(self) -> str:
         """Give the store a new name, so that older copies have another; return it."""

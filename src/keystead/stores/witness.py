@@ -1,11 +1,11 @@
 """The store of a witness: logs, and what it has promised about them, in one database."""
 
 import secrets
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from keystead.cesr.keys import Aid, Said
 from keystead.errors import ErrorCode, StoreError
@@ -13,11 +13,15 @@ from keystead.keri.attachments import Proofs
 from keystead.keri.keystate import AcceptedEvent
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports.witness import Admitted, Mail, Origin, Promise, WitnessRow
-from keystead.stores.database import Database
-from keystead.stores.schema import shipped
-from keystead.stores.sqlite import SqliteStore
+from keystead.stores import files
+from keystead.stores.opening import open_database
+from keystead.stores.table_store import TableStore
+from keystead.stores.tables import TableConnection, TableDatabase
 
+T = TypeVar("T")
+Given = ParamSpec("Given")
 FILE: Final = "witness.db"
+LOCATION: Final = "database"  # names another database than that file
 KIND: Final = "witness"
 # Messages that wait for one recipient and topic, and bytes that wait for all (16 MiB). A recipient
 # asks every few seconds; who does not come for that long asks anew.
@@ -28,21 +32,31 @@ _RANKS: Final = {"ixn": 0, "drt": 1}
 _FINAL: Final = 2
 
 
+def _again(
+    method: "Callable[Concatenate[DatabaseWitness, Given], T]",
+) -> "Callable[Concatenate[DatabaseWitness, Given], T]":
+    """Have a method write in a transaction, which is made again when others were in the way."""
+
+    @wraps(method)
+    def written(one: "DatabaseWitness", /, *given: Given.args, **named: Given.kwargs) -> T:
+        return one.database.run(lambda: method(one, *given, **named))
+
+    return written
+
+
 class DatabaseWitness:
     """A `WitnessStore` in a database."""
 
-    def __init__(self, database: Database, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, database: TableDatabase, limits: Limits = DEFAULT_LIMITS) -> None:
         """Use an open database; see `create` and `open`."""
         self.database = database
-        self.events = SqliteStore(database, limits)
+        self.events = TableStore(database, limits)
 
     @classmethod
     def create(cls, home: Path, aid: Aid) -> "DatabaseWitness":
-        """Make the store of a new witness; errors as `Database.create`."""
-        store = cls(Database.create(home / FILE, steps=shipped(KIND)))
-        with store.transaction() as connection:
-            query = "INSERT INTO witness VALUES (1, ?, ?, 0, 0)"
-            connection.execute(query, (aid, secrets.token_hex(16)))
+        """Make the store of a new witness; errors as `open_database`."""
+        store = cls(open_database(location_of(home), kind=KIND, create=True))
+        store.begin(aid)
         return store
 
     @classmethod
@@ -50,9 +64,10 @@ class DatabaseWitness:
         """Open the store of a witness.
 
         Raises:
-            StoreError: as `Database.open`; store.missing for one that `create` did not make.
+            UsageError: as `open_database`.
+            StoreError: as `open_database`; store.missing for one that `create` did not make.
         """
-        store = cls(Database.open(home / FILE, steps=shipped(KIND)), limits)
+        store = cls(open_database(location_of(home), kind=KIND), limits)
         try:
             store.about()
         except StoreError:
@@ -60,15 +75,26 @@ class DatabaseWitness:
             raise
         return store
 
+    @_again
+    def begin(self, aid: Aid) -> None:
+        """Write whose store this is: that of a new witness."""
+        connection = self.database.writing()
+        query = "INSERT INTO witness VALUES (1, ?, ?, 0, 0)"
+        connection.execute(query, (aid, secrets.token_hex(16)))
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()
 
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+    def transaction(self) -> AbstractContextManager[TableConnection]:
         """Keep all that is done inside, durably, or nothing."""
         return self.database.transaction()
 
-    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
+    def run(self, work: Callable[[], T]) -> T:
+        """Do `work` in a transaction; it may be done again when others were in the way."""
+        return self.database.run(work)
+
+    def snapshot(self) -> AbstractContextManager[TableConnection]:
         """Read: all that is read inside is of one moment."""
         return self.database.snapshot()
 
@@ -78,26 +104,28 @@ class DatabaseWitness:
         Raises:
             StoreError: nobody has made it (store.missing).
         """
-        query = "SELECT aid, store, generation, quarantined FROM witness"
-        for aid, name, generation, quarantined in self.database.rows(query):
-            return WitnessRow(Aid(aid), name, generation, bool(quarantined))
+        for row in self.database.rows("SELECT aid, store, generation, quarantined FROM witness"):
+            return _to_about(row)
         raise StoreError(
             ErrorCode.STORE_MISSING,
-            f"{self.database.path} belongs to no witness",
+            "the database belongs to no witness",
             hint="make a witness with: keystead witness init; a lost one is restored, not made anew",
         )
 
-    def count(self) -> int:
-        """Count one more commit, inside the transaction that makes it; return the generation."""
-        query = "UPDATE witness SET generation = generation + 1 RETURNING generation"
-        (number,) = self.database.writing().execute(query).fetchone()
-        return int(number)
+    def count(self) -> WitnessRow:
+        """Count one more commit, inside the transaction that makes it; return which it will be."""
+        query = (
+            "UPDATE witness SET generation = generation + 1"
+            " RETURNING aid, store, generation, quarantined"
+        )
+        return _to_about(self.database.writing().execute(query).fetchone())
 
+    @_again
     def rename(self) -> str:
         """Give the store a new name, so that older copies have another; return it."""
-        with self.database.transaction() as connection:
-            query = "UPDATE witness SET store = ? RETURNING store"
-            (name,) = connection.execute(query, (secrets.token_hex(16),)).fetchone()
+        connection = self.database.writing()
+        query = "UPDATE witness SET store = ? RETURNING store"
+        (name,) = connection.execute(query, (secrets.token_hex(16),)).fetchone()
         return str(name)
 
     def put_witnessed(self, accepted: AcceptedEvent, *, supersedes: bool) -> None:
@@ -165,18 +193,19 @@ class DatabaseWitness:
                 known = remembered["admitted", aid] = _to_admitted(row)
         return known
 
+    @_again
     def admit(self, one: Admitted) -> None:
         """Write whom to take events from."""
-        with self.database.transaction() as connection:
-            remembered = self.database.remembered
-            remembered.pop(("admitted", one.aid), None)
-            for origin in Origin:
-                remembered.pop(("count", origin), None)
-            connection.execute(
-                "INSERT INTO admission VALUES (?, ?, ?, ?) ON CONFLICT (aid) DO UPDATE SET"
-                " allowed = excluded.allowed, origin = excluded.origin, since = excluded.since",
-                (one.aid, int(one.allowed), one.origin.value, one.since),
-            )
+        connection = self.database.writing()
+        remembered = self.database.remembered
+        remembered.pop(("admitted", one.aid), None)
+        for origin in Origin:
+            remembered.pop(("count", origin), None)
+        connection.execute(
+            "INSERT INTO admission VALUES (?, ?, ?, ?) ON CONFLICT (aid) DO UPDATE SET"
+            " allowed = excluded.allowed, origin = excluded.origin, since = excluded.since",
+            (one.aid, int(one.allowed), one.origin.value, one.since),
+        )
 
     def all_admitted(self) -> Iterator[Admitted]:
         """Give everything that was decided about identifiers."""
@@ -192,66 +221,71 @@ class DatabaseWitness:
             known = remembered["count", origin] = int(self.database.rows(query, origin.value)[0][0])
         return known
 
+    @_again
     def invite(self, digest: bytes, uses: int, expires: int | None) -> None:
         """Keep an invitation; times in microseconds since 1970."""
-        with self.database.transaction() as connection:
-            query = "INSERT INTO invitation VALUES (?, ?, ?)"
-            connection.execute(query, (digest, uses, expires))
+        connection = self.database.writing()
+        query = "INSERT INTO invitation VALUES (?, ?, ?)"
+        connection.execute(query, (digest, uses, expires))
 
+    @_again
     def use_invitation(self, digest: bytes, now: int) -> bool:
         """Take one use of an invitation; tell whether there was one."""
-        with self.database.transaction() as connection:
-            found = connection.execute(
-                "UPDATE invitation SET remaining = remaining - 1 WHERE digest = ?"
-                " AND remaining > 0 AND (expires IS NULL OR expires > ?)",
-                (digest, now),
-            )
-            return found.rowcount == 1
+        connection = self.database.writing()
+        found = connection.execute(
+            "UPDATE invitation SET remaining = remaining - 1 WHERE digest = ?"
+            " AND remaining > 0 AND (expires IS NULL OR expires > ?)",
+            (digest, now),
+        )
+        return found.rowcount == 1
 
+    @_again
     def quarantine(self, unconfirmed: Sequence[tuple[Aid, Said | None]]) -> None:
         """Write that nothing new is signed before these logs were seen again."""
-        with self.database.transaction() as connection:
-            for aid, said in unconfirmed:
-                connection.execute(
-                    "INSERT INTO unconfirmed VALUES (?, ?) ON CONFLICT (aid)"
-                    " DO UPDATE SET said = excluded.said",
-                    (aid, said or ""),
-                )
-            connection.execute("UPDATE witness SET quarantined = 1")
+        connection = self.database.writing()
+        for aid, said in unconfirmed:
+            connection.execute(
+                "INSERT INTO unconfirmed VALUES (?, ?) ON CONFLICT (aid)"
+                " DO UPDATE SET said = excluded.said",
+                (aid, said or ""),
+            )
+        connection.execute("UPDATE witness SET quarantined = 1")
 
     def unconfirmed(self) -> Iterator[tuple[Aid, Said | None]]:
         """Give the logs that have to be seen again."""
         query = "SELECT aid, said FROM unconfirmed ORDER BY aid"
         return ((Aid(aid), Said(said) if said else None) for aid, said in self.database.rows(query))
 
+    @_again
     def confirm(self, aid: Aid) -> None:
         """Write that a log was seen again; with the last one the quarantine ends."""
-        with self.database.transaction() as connection:
-            connection.execute("DELETE FROM unconfirmed WHERE aid = ?", (aid,))
-            connection.execute(
-                "UPDATE witness SET quarantined = 0 WHERE NOT EXISTS (SELECT 1 FROM unconfirmed)"
-            )
+        connection = self.database.writing()
+        connection.execute("DELETE FROM unconfirmed WHERE aid = ?", (aid,))
+        connection.execute(
+            "UPDATE witness SET quarantined = 0 WHERE NOT EXISTS (SELECT 1 FROM unconfirmed)"
+        )
 
+    @_again
     def put_mail(self, recipient: Aid, topic: str, message: bytes, now: int) -> None:
         """Keep a message for somebody; the oldest make room."""
-        with self.database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO mail (recipient, topic, place, message, since)"
-                " SELECT ?, ?, coalesce(max(place) + 1, 0), ?, ? FROM mail"
-                " WHERE recipient = ? AND topic = ?",
-                (recipient, topic, message, now, recipient, topic),
-            )
-            connection.execute(
-                "DELETE FROM mail WHERE recipient = ? AND topic = ? AND place <="
-                " (SELECT max(place) FROM mail WHERE recipient = ? AND topic = ?) - ?",
-                (recipient, topic, recipient, topic, _MAIL_OF_TOPIC),
-            )
-            query = "SELECT coalesce(sum(length(message)), 0) FROM mail"
-            (size,) = connection.execute(query).fetchone()
-            while size > _MAIL_BYTES:
-                query = "DELETE FROM mail WHERE number = (SELECT min(number) FROM mail)"
-                (gone,) = connection.execute(f"{query} RETURNING length(message)").fetchone()
-                size -= gone
+        connection = self.database.writing()
+        connection.execute(
+            "INSERT INTO mail (recipient, topic, place, message, since)"
+            " SELECT ?, ?, coalesce(max(place) + 1, 0), ?, ? FROM mail"
+            " WHERE recipient = ? AND topic = ?",
+            (recipient, topic, message, now, recipient, topic),
+        )
+        connection.execute(
+            "DELETE FROM mail WHERE recipient = ? AND topic = ? AND place <="
+            " (SELECT max(place) FROM mail WHERE recipient = ? AND topic = ?) - ?",
+            (recipient, topic, recipient, topic, _MAIL_OF_TOPIC),
+        )
+        query = "SELECT coalesce(sum(length(message)), 0) FROM mail"
+        (size,) = connection.execute(query).fetchone()
+        while size > _MAIL_BYTES:
+            query = "DELETE FROM mail WHERE number = (SELECT min(number) FROM mail)"
+            (gone,) = connection.execute(f"{query} RETURNING length(message)").fetchone()
+            size -= gone
 
     def mail(self, recipient: Aid, topic: str, first: int) -> list[Mail]:
         """Return the messages for somebody from a place on."""
@@ -261,15 +295,32 @@ class DatabaseWitness:
         )
         return [Mail(*row) for row in self.database.rows(query, recipient, topic, first)]
 
+    @_again
     def expire_mail(self, before: int) -> None:
         """Drop messages that are older."""
-        with self.database.transaction() as connection:
-            connection.execute("DELETE FROM mail WHERE since < ?", (before,))
+        connection = self.database.writing()
+        connection.execute("DELETE FROM mail WHERE since < ?", (before,))
+
+
+def location_of(home: Path) -> str:
+    """Return where the database of a witness is: what its file `database` tells, or beside it.
+
+    Raises:
+        StoreError: the file cannot be read (store.io), or others can (store.permissions).
+    """
+    named = home / LOCATION
+    with files.io_faults(named):
+        return named.read_text("utf-8").strip() if files.check_file(named) else str(home / FILE)
 
 
 def rank_of(message_type: str) -> int:
     """Return the rank with which an event is witnessed: 0, 1 or 2."""
     return _RANKS.get(message_type, _FINAL)
+
+
+def _to_about(row: Any) -> WitnessRow:  # noqa: ANN401 - a row of the database
+    aid, name, generation, quarantined = row
+    return WitnessRow(Aid(aid), name, generation, bool(quarantined))
 
 
 def _to_admitted(row: Any) -> Admitted:  # noqa: ANN401 - a row of the database

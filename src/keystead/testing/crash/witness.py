@@ -199,7 +199,9 @@ def _unfounded(one: Witness) -> list[str]:
 
 def _database(one: Witness) -> Database:
     assert isinstance(one.store, DatabaseWitness)  # noqa: S101 - opened below
-    return one.store.database
+    database = one.store.database
+    assert isinstance(database, Database)  # noqa: S101 - as above
+    return database
 
 
 @contextmanager
