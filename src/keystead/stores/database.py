@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 from keystead.errors import ErrorCode, StoreError, UsageError
 from keystead.stores import files, schema
+from keystead.stores.remembered import Remembered
 from keystead.stores.schema import Migration
 
 T = TypeVar("T")
 
 BUSY_SECONDS = 5.0
-_REMEMBERED = 4096  # entries of what was read, of some 2 KiB
 
 _SETTINGS = (
     "foreign_keys = ON",
@@ -58,7 +58,7 @@ class Database:
         self._reading = False
         self._steps: tuple[Migration, ...] = ()
         self._lost: BaseException | None = None  # why the transaction cannot be committed
-        self._remembered: dict[object, Any] = {}
+        self._remembered = Remembered()
         self._version = -1  # of the file, as others have changed it
         self._changes = -1  # rows that were changed here until the last transaction ended
         self._untouched = -1  # rows that were changed here until the last savepoint was set
@@ -135,8 +135,9 @@ class Database:
         nested = connection.in_transaction
         # Where nothing was done since the last savepoint, going back there undoes the same.
         shared = nested and self._lost is None and connection.total_changes == before
-        if len(self._remembered) > _REMEMBERED:
-            self._remembered.clear()
+        if before < 0:  # no savepoint to go back to
+            self._remembered.settle()
+        mark = self._remembered.mark()
         try:
             if not shared:
                 self._begin(nested=nested)
@@ -148,6 +149,9 @@ class Database:
                     connection.execute("RELEASE nested")
             except BaseException as error:
                 self._undo(error, nested=nested, shared=shared)
+                self._remembered.back(mark)
+                if not nested:
+                    self._remembered.forget()
                 raise
             finally:
                 self._untouched = before
@@ -210,12 +214,11 @@ class Database:
         return self.connection
 
     @property
-    def remembered(self) -> dict[object, Any]:
-        """What tables remember of what they have read; empty once that may not hold any more.
-
-        Who writes to a table keeps it true. Nothing is remembered outside of `transaction`.
-        """
-        return self._remembered if self.connection.in_transaction and not self._reading else {}
+    def remembered(self) -> Remembered:
+        """What tables remember of what they have read; nothing outside of `transaction`."""
+        if self._reading or not self.connection.in_transaction:
+            return Remembered()
+        return self._remembered
 
     def next_number(self, table: str, column: str) -> int:
         """Return a number for a new row, larger than those of the rows before."""
@@ -279,7 +282,7 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         ((version,),) = connection.execute("PRAGMA data_version")
         if (version, connection.total_changes) != (self._version, self._changes):
-            self._remembered.clear()
+            self._remembered.forget()
             self._version = version
         self._untouched = -1  # nobody can go back to the beginning and go on
 
@@ -291,7 +294,6 @@ class Database:
 
     def _undo(self, error: BaseException, *, nested: bool, shared: bool) -> None:
         """Roll back; close where that cannot be, so that nothing can be written half."""
-        self._remembered.clear()
         try:
             if not nested:
                 self._lost = None

@@ -71,7 +71,8 @@ class LogTables:
         found = self._database.rows(_STATE, aid)
         if not found:
             return None
-        state = remembered["state", aid] = to_key_state(found[0])
+        state = to_key_state(found[0])
+        remembered.put(("state", aid), state)
         return state
 
     def event(self, aid: Aid, sn: int) -> AcceptedEvent | None:
@@ -126,7 +127,7 @@ class LogTables:
             ValueError: it does not follow the trunk.
         """
         event, source = new.event, new.source
-        connection, remembered = self._database.writing(), self._database.remembered
+        connection = self._database.writing()
         found = connection.execute("SELECT events FROM log WHERE aid = ?", (event.aid,))
         (number,) = found.fetchone() or (0,)
         row = (
@@ -143,7 +144,7 @@ class LogTables:
             "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, rows.checksum(*row))
         )
         place(connection, event, new.state, number, supersedes=new.supersedes)
-        remembered["state", event.aid] = new.state
+        self._database.remembered.put(("state", event.aid), new.state)
         return AcceptedEvent(event, new.state, new.proofs, number, new.first_seen_at, source)
 
     def extend(self, more: Extend) -> None:

@@ -12,6 +12,7 @@ from keystead.errors import ErrorCode, StoreError, UsageError
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.stores import postgres_session, schema
 from keystead.stores.postgres_session import UNIQUE, Place, Session
+from keystead.stores.remembered import Remembered
 from keystead.stores.schema import Migration
 from keystead.stores.table_store import TableStore
 
@@ -177,9 +178,9 @@ class PostgresDatabase:
         return self._patiently(lambda: self._fetch(self._connected(), query, values))
 
     @property
-    def remembered(self) -> dict[object, Any]:
+    def remembered(self) -> Remembered:
         """Nothing: any other process may write between two transactions, and nobody tells."""
-        return {}
+        return Remembered()
 
     def next_number(self, table: str, column: str) -> int:
         """Return a number for a new row; taking one holds up nobody, and some are left out."""

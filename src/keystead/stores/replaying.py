@@ -36,7 +36,7 @@ def rebuild(database: TableDatabase) -> None:
 
 def _rebuild(database: TableDatabase) -> None:
     connection = database.writing()
-    database.remembered.clear()
+    database.remembered.forget()
     for table in DERIVED:
         connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of the names above
     for (aid,) in database.rows("SELECT aid FROM event WHERE first_seen_number = 0"):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from keystead.stores.remembered import Remembered
+
 T = TypeVar("T")
 
 
@@ -56,11 +58,8 @@ class TableDatabase(Protocol):
         """Return the rows that one query gives, of one moment."""
 
     @property
-    def remembered(self) -> dict[object, Any]:
-        """What tables remember of what they have read; empty once that may not hold any more.
-
-        Who writes to a table keeps it true.
-        """
+    def remembered(self) -> Remembered:
+        """What tables remember of what they have read; nothing once that may not hold any more."""
 
     def next_number(self, table: str, column: str) -> int:
         """Return a number for a new row, larger than those of the rows before."""

@@ -46,7 +46,8 @@ class WaitingTables:
         remembered = self._database.remembered
         known: bool | None = remembered.get("nothing waits")
         if known is None:
-            known = remembered["nothing waits"] = self._share(ALL, 0)[0] == 0
+            known = self._share(ALL, 0)[0] == 0
+            remembered.put("nothing waits", known)
         return known
 
     def held(self, keys: Iterable[HeldKey]) -> tuple[Held, ...]:
@@ -137,7 +138,7 @@ class WaitingTables:
     def _weigh(self, log: str, message: int, entries: int, size: int) -> None:
         """Change what a share takes, and what all take."""
         connection = self._database.writing()
-        self._database.remembered.pop("nothing waits", None)
+        self._database.remembered.put("nothing waits", None)
         for name, kind in ((log, message), (ALL, 0)):
             had, had_size, large = self._share(name, kind)
             now = (had + entries, had_size + size)

@@ -190,7 +190,8 @@ class DatabaseWitness:
         if known is None:
             query = "SELECT aid, allowed, origin, since FROM admission WHERE aid = ?"
             for row in self.database.rows(query, aid):
-                known = remembered["admitted", aid] = _to_admitted(row)
+                known = _to_admitted(row)
+                remembered.put(("admitted", aid), known)
         return known
 
     @_again
@@ -198,9 +199,11 @@ class DatabaseWitness:
         """Write whom to take events from."""
         connection = self.database.writing()
         remembered = self.database.remembered
-        remembered.pop(("admitted", one.aid), None)
-        for origin in Origin:
-            remembered.pop(("count", origin), None)
+        count = remembered.get(("count", one.origin))
+        is_new = count is not None and self.admitted(one.aid) is None
+        remembered.put(("admitted", one.aid), None)
+        for origin in (one.origin,) if is_new else Origin:
+            remembered.put(("count", origin), count + 1 if is_new else None)
         connection.execute(
             "INSERT INTO admission VALUES (?, ?, ?, ?) ON CONFLICT (aid) DO UPDATE SET"
             " allowed = excluded.allowed, origin = excluded.origin, since = excluded.since",
@@ -218,7 +221,8 @@ class DatabaseWitness:
         known: int | None = remembered.get(("count", origin))
         if known is None:
             query = "SELECT count(*) FROM admission WHERE origin = ?"
-            known = remembered["count", origin] = int(self.database.rows(query, origin.value)[0][0])
+            known = int(self.database.rows(query, origin.value)[0][0])
+            remembered.put(("count", origin), known)
         return known
 
     @_again
