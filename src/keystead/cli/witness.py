@@ -65,23 +65,37 @@ _json_option = click.option("--json", "json_output", is_flag=True, help="One JSO
 Examples:
   keystead witness init --home ~/witness
   keystead witness init --home ~/witness --passphrase-file FILE
+  keystead witness init --home ~/witness --database postgresql://ROLE@HOST/DATABASE
 
 \b
-The key of the witness is sealed by the passphrase; keystead witness serve asks for it again."""
+The key of the witness is sealed by the passphrase; keystead witness serve asks for it again. With
+PostgreSQL several processes of one machine may serve the witness; see docs/witness-operators.md."""
+)
+@click.option(
+    "--database",
+    envvar="KEYSTEAD_DATABASE",
+    metavar="URL",
+    default="",
+    help="Keep its database in PostgreSQL instead of in FOLDER; without a password in it.",
 )
 @_home_options
 @passphrase_options
 @_json_option
-def init(home: "WitnessHome", *, passphrase: SecretSource, json_output: bool) -> None:
+def init(
+    home: "WitnessHome", *, database: str, passphrase: SecretSource, json_output: bool
+) -> None:
     """Make a witness: its key and its empty database."""
     from keystead.cli.secrets import new_secret  # noqa: PLC0415 - for --help
     from keystead.cli.wallets import show_generated  # noqa: PLC0415 - as above
     from keystead.keystores.passphrase import normalized  # noqa: PLC0415 - as above
 
+    if database and not database.startswith("postgresql://"):
+        what = "a database other than a file is named by postgresql://ROLE@HOST/DATABASE"
+        raise UsageError(ErrorCode.ARGUMENT, what)
     text, generated = new_secret(passphrase)
     if generated:
         show_generated(text, "witness")
-    aid = home.create(normalized(text))
+    aid = home.create(normalized(text), database)
     if json_output:
         click.echo(as_json({"aid": aid, "home": str(home.folder)}))
         return

@@ -2,6 +2,9 @@
 
 The two are apart on purpose. Whoever puts back an older copy of the first still has the second,
 and finds out.
+
+The database may be elsewhere, in PostgreSQL. Then several processes of this machine may serve the
+witness: they share what it has signed.
 """
 
 import fcntl
@@ -29,7 +32,7 @@ from keystead.keystores.service_key import ServiceKey, read_envelope
 from keystead.node.ingest import EventProcessor
 from keystead.node.witness import Admission, Witness
 from keystead.stores import files
-from keystead.stores.witness import FILE, DatabaseWitness
+from keystead.stores.witness import FILE, LOCATION, DatabaseWitness
 from keystead.suites import Suite
 
 KEY: Final = "witness.key"
@@ -52,11 +55,15 @@ class WitnessHome(msgspec.Struct, frozen=True):
         """The witness; errors as `read_envelope`."""
         return Aid(read_envelope(self.folder / KEY).wallet)
 
-    def create(self, passphrase: bytes) -> Aid:
+    def create(self, passphrase: bytes, database: str = "") -> Aid:
         """Make a witness: its key, its database, and its own first event.
 
+        Args:
+            passphrase: for its key, in normal form.
+            database: where its database is, if not in the folder.
+
         Raises:
-            UsageError: there is one (usage.exists).
+            UsageError: there is one (usage.exists), or as `open_database`.
             StoreError: it cannot be kept.
         """
         files.make_folder(self.folder)
@@ -71,6 +78,7 @@ class WitnessHome(msgspec.Struct, frozen=True):
             partial_key.unlink()
         for leftover in self.folder.glob(f"{FILE}*"):
             leftover.unlink()  # of an attempt that was cut off: nobody knows its key
+        _name_database(self.folder, database)
         key = ServiceKey.create(partial_key, passphrase)
         self.make(key)
         partial_key.rename(self.folder / KEY)
@@ -99,16 +107,24 @@ class WitnessHome(msgspec.Struct, frozen=True):
         return self.state / aid
 
     @contextmanager
-    def opened(self, passphrase: bytes, admission: Admission) -> Iterator[Witness]:
+    def opened(
+        self, passphrase: bytes, admission: Admission, *, shared: bool = False
+    ) -> Iterator[Witness]:
         """Open the witness, for this process alone.
 
+        Args:
+            passphrase: of its key, in normal form.
+            admission: whom it lets in.
+            shared: others may serve it too, if its database is made for that.
+
         Raises:
+            UsageError: as `open_database`.
             StoreError: it is not there (store.missing), another process has it (store.busy), or it
                 cannot be used.
             KeystoreError: the passphrase does not fit, or its signer does not start.
         """
         with ExitStack() as stack:
-            stack.enter_context(self.alone())
+            stack.enter_context(self.alone(shared=shared and (self.folder / LOCATION).exists()))
             store = DatabaseWitness.open(self.folder)
             stack.callback(store.close)
             memory = self.memory(self.aid)
@@ -117,8 +133,11 @@ class WitnessHome(msgspec.Struct, frozen=True):
             yield Witness(store, signer, admission=admission)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, *, shared: bool = False) -> Iterator[None]:
         """Keep other processes from serving this witness: two with one key could contradict.
+
+        Args:
+            shared: only those that want it for themselves.
 
         Raises:
             StoreError: one does (store.busy), or the folder cannot be used.
@@ -129,13 +148,29 @@ class WitnessHome(msgspec.Struct, frozen=True):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
             except BlockingIOError:
                 what = f"another process serves the witness in {self.folder}"
                 raise StoreError(ErrorCode.STORE_BUSY, what, hint="stop it first") from None
             yield
         finally:
             os.close(descriptor)
+
+
+def _name_database(folder: Path, database: str) -> None:
+    """Write where the database of a witness is, if not in its folder."""
+    named, partial = folder / LOCATION, folder / f"{LOCATION}.new"
+    with files.io_faults(named):
+        named.unlink(missing_ok=True)
+        if database:
+            files.make_file(partial)
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(f"{database}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.rename(named)
+        files.sync_folder(folder)
 
 
 def _accept_inception(store: DatabaseWitness, key: ServiceKey) -> None:

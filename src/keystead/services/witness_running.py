@@ -53,7 +53,7 @@ class WitnessRun:
         self._rates = rates
         self._url = url
         self._committer = Committer(
-            lambda: home.opened(passphrase, admission), lambda: datetime.now(UTC)
+            lambda: home.opened(passphrase, admission, shared=True), lambda: datetime.now(UTC)
         )
 
     @asynccontextmanager
