@@ -151,6 +151,9 @@ class LocalReceiptSigner:
             (said,) = self._connection.execute(query, (read[-1].aid,)).fetchone()
             return Said(said)
 
+    def ask_receipts(self, store: str, generation: int, events: Sequence[bytes]) -> None:
+        """Do nothing yet: there is nobody else to do it."""
+
     def sign_receipts(
         self, store: str, generation: int, events: Sequence[bytes], *, known_only: bool = False
     ) -> list[bytes | KeystoreError]:

@@ -119,6 +119,7 @@ class RemoteReceiptSigner:
         self._process = process
         self._connection = connection
         self._aid = Aid("")
+        self._asked: SignReceipts | None = None  # the answer has not been received
 
     @classmethod
     def start(cls, key: Path, folder: Path, passphrase: bytes) -> "RemoteReceiptSigner":
@@ -200,12 +201,24 @@ class RemoteReceiptSigner:
         """Remember events of one log as signed; return the last one that stands."""
         return Said(self._ask(Relearn(list(events)), str))
 
+    def ask_receipts(self, store: str, generation: int, events: Sequence[bytes]) -> None:
+        """Begin to sign."""
+        self._forget_asked()
+        request = SignReceipts(store, generation, list(events), known_only=False)
+        self._send(request)
+        self._asked = request
+
     def sign_receipts(
         self, store: str, generation: int, events: Sequence[bytes], *, known_only: bool = False
     ) -> list[bytes | KeystoreError]:
         """Return the signature over each event, durably remembered, or why there is none."""
         request = SignReceipts(store, generation, list(events), known_only)
-        found = self._ask(request, list[Signed])
+        asked = self._asked
+        if asked is not None and not known_only and asked.events == request.events:
+            self._asked = None
+            found = self._receive(list[Signed])
+        else:
+            found = self._ask(request, list[Signed])
         return [one.signature if one.failure is None else _refusal(one.failure) for one in found]
 
     def sign_reply(self, payload: bytes) -> bytes:
@@ -213,18 +226,39 @@ class RemoteReceiptSigner:
         return self._ask(SignReply(payload), bytes)
 
     def _ask(self, request: Request, kind: type[T]) -> T:
+        self._forget_asked()
+        self._send(request)
+        return self._receive(kind)
+
+    def _forget_asked(self) -> None:
+        """Take an answer off the line that nobody waits for."""
+        if self._asked is not None:
+            self._asked = None
+            with suppress(KeysteadError):
+                self._receive(list[Signed])
+
+    def _send(self, request: Request) -> None:
         try:
             protocol.send(self._connection, request)
+        except OSError as error:
+            raise _silent(error) from None
+
+    def _receive(self, kind: type[T]) -> T:
+        try:
             data = protocol.receive(self._connection)
         except OSError as error:
-            what = f"the signer process does not answer: {type(error).__name__}"
-            raise KeystoreError(ErrorCode.SIGNER_PROCESS, what) from None
+            raise _silent(error) from None
         if data is None:
             raise KeystoreError(ErrorCode.SIGNER_PROCESS, "the signer process has ended")
         answer = _ANSWERS.decode(data)
         if answer.failure is not None:
             raise answer.failure.error()
         return msgspec.msgpack.decode(answer.result, type=kind)
+
+
+def _silent(error: OSError) -> KeystoreError:
+    what = f"the signer process does not answer: {type(error).__name__}"
+    return KeystoreError(ErrorCode.SIGNER_PROCESS, what)
 
 
 def _refusal(failure: Failure) -> KeystoreError:

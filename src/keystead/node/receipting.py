@@ -42,6 +42,7 @@ class Receipting:
         self._store = store
         self._signer = signer
         self._unsaved: dict[Said, tuple[AcceptedEvent, bytes]] = {}
+        self._saved_last: frozenset[Said] = frozenset()
         about = store.about()
         if about.aid != signer.aid:
             raise StoreError(ErrorCode.STORE_CORRUPT, "the store is that of another witness")
@@ -65,6 +66,16 @@ class Receipting:
         """Return the signature of the witness over a reply."""
         return self._signer.sign_reply(payload)
 
+    def ask(self, events: Sequence[AcceptedEvent]) -> None:
+        """Have the signer begin to sign events that are durable; `sign` is to follow.
+
+        Raises:
+            KeystoreError: it cannot be reached (keystore.signer_process).
+        """
+        if events and not self.quarantined:
+            raws = [one.event.raw for one in events]
+            self._signer.ask_receipts(self._name, self._generation, raws)
+
     def sign(
         self, events: Sequence[AcceptedEvent], *, known_only: bool = False
     ) -> list[bytes | KeystoreError]:
@@ -82,8 +93,12 @@ class Receipting:
             if isinstance(signature, KeystoreError):
                 signature = self._refused(accepted) if known_only else signature
                 signature = found[place] = self._sign_late(accepted, signature)
-            if isinstance(signature, bytes) and not self.kept(accepted):
-                self._unsaved[accepted.event.said] = (accepted, signature)
+            said = accepted.event.said
+            # What was read before the last commit does not show what that has kept.
+            if isinstance(signature, bytes) and not (
+                self.kept(accepted) or said in self._saved_last
+            ):
+                self._unsaved[said] = (accepted, signature)
         return found
 
     def flush(self) -> None:
@@ -99,6 +114,7 @@ class Receipting:
     def unsaved(self) -> Unsaved:
         """Hand out own receipts that were not saved; if they are lost, they are signed again alike."""
         unsaved, self._unsaved = self._unsaved, {}
+        self._saved_last = frozenset(unsaved)
         return tuple(unsaved.values())
 
     def save(self, unsaved: Unsaved) -> None:

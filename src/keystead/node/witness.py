@@ -126,6 +126,18 @@ class Submitted(msgspec.Struct, gc=False):
     errors: list[KeysteadError]
 
 
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """What was decided on a batch, and is durable.
+
+    Attributes:
+        answers: what became of each submission, or why nothing of it was kept.
+        due: events of them that get receipts.
+    """
+
+    answers: list[Submitted | KeysteadError]
+    due: list[EventAnswer]
+
+
 class Witness:
     """One witness over its store and its signer. Not safe for concurrent threads."""
 
@@ -162,6 +174,16 @@ class Witness:
         Raises:
             StoreError: nothing was kept, and nothing was signed.
         """
+        return self.finish(self.decide(batch))
+
+    def decide(self, batch: Sequence[Submission]) -> Decided:
+        """Decide on what came at the same time, and keep that; `finish` gives the receipts.
+
+        The next batch may be decided on before.
+
+        Raises:
+            StoreError: nothing was kept.
+        """
         unsaved = self._receipts.unsaved()
         answers = self.store.run(lambda: self._take_all(batch, unsaved))
         self._receipts.counted()
@@ -173,8 +195,25 @@ class Witness:
             for event in one.events
             if event.status is Status.RECEIPTED and not event.receipt
         ]
-        self._sign(due)
-        return answers
+        return Decided(answers, due)
+
+    def begin(self, decided: Decided) -> None:
+        """Have the signer begin; nothing may have been decided on, nor be unfinished, since.
+
+        Raises:
+            KeystoreError: it cannot be reached (keystore.signer_process).
+        """
+        self._receipts.ask(_standing(decided.due, superseded=False))
+
+    def finish(self, decided: Decided) -> list[Submitted | KeysteadError]:
+        """Return what became of each submission, with the receipts.
+
+        Raises:
+            KeystoreError: the signer cannot be reached (keystore.signer_process); what was decided
+                is kept, and the same events get their receipts later.
+        """
+        self._sign(decided.due)
+        return decided.answers
 
     def receipted(self, aid: Aid, *, sn: int | None = None, said: Said | None = None) -> Proofs:
         """Return the witness signatures over an event, this witness's own among them if due.
@@ -483,7 +522,7 @@ class Witness:
         for superseded in (False, True):
             # What has lost its place may get the same receipt again, and no first one.
             chosen = [one for one in due if one.superseded is superseded]
-            events = [one.accepted for one in chosen if one.accepted is not None]
+            events = _standing(chosen, superseded=superseded)
             signed = self._receipts.sign(events, known_only=superseded)
             for one, signature in zip(chosen, signed, strict=True):
                 if isinstance(signature, bytes):
@@ -493,6 +532,12 @@ class Witness:
         if self.quarantined:
             for one in due:
                 self._receipts.confirm_if_seen(Aid(one.aid))
+
+
+def _standing(due: Sequence[EventAnswer], *, superseded: bool) -> list[AcceptedEvent]:
+    return [
+        one.accepted for one in due if one.accepted is not None and one.superseded is superseded
+    ]
 
 
 # What makes a whole batch fail: the store itself cannot go on.

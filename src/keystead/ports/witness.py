@@ -220,6 +220,13 @@ class ReceiptSigner(Protocol):
                 event (keystore.role); none is remembered then.
         """
 
+    def ask_receipts(self, store: str, generation: int, events: Sequence[bytes]) -> None:
+        """Begin to sign, where that can be done while the caller does something else.
+
+        If `sign_receipts` for the same events is what comes next, it only waits for the end of it.
+        Otherwise the signer has signed them, as if nobody had received the answer.
+        """
+
     def sign_receipts(
         self, store: str, generation: int, events: Sequence[bytes], *, known_only: bool = False
     ) -> list[bytes | KeystoreError]:

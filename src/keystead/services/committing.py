@@ -1,7 +1,8 @@
 """One thread that writes: what callers hand in at the same time goes into one transaction.
 
 A commit waits for the disk; while it does, the next batch gathers. So the disk is asked once for
-many callers, and each is answered only after its own work is durable (group commit).
+many callers, and each is answered only after its own work is durable (group commit). While the
+signer signs for one batch, the next one is decided on.
 """
 
 import asyncio
@@ -19,11 +20,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from keystead.errors import ErrorCode, KeysteadError, StoreError
-from keystead.node.witness import Submission, Submitted, Witness
+from keystead.node.witness import Decided, Submission, Submitted, Witness
 
 T = TypeVar("T")
 
 _BATCH: Final = 128  # submissions of one transaction: more of them wait no less than two batches
+_LEAST: Final = 16  # what waits is not divided further, so that one part is signed beside the next
 _IDLE_SECONDS: Final = 0.05  # without work; then what may be lost is saved
 _TIDY_SECONDS: Final = 10.0
 
@@ -33,6 +35,13 @@ class _Waiting(msgspec.Struct, gc=False):
 
     submission: Submission
     ended: "asyncio.Future[Submitted]"
+
+
+class _Unfinished(msgspec.Struct, gc=False):
+    """A batch that is durable, and who waits for its receipts."""
+
+    decided: Decided
+    batch: Sequence[_Waiting]
 
 
 class _Job(msgspec.Struct, gc=False):
@@ -122,12 +131,12 @@ class Committer:
             self._serve(witness)
 
     def _serve(self, witness: Witness) -> None:
-        tidied, last = time.monotonic(), False
-        idle = True
+        tidied, last, idle = time.monotonic(), False, True
         waiting: list[_Waiting] = []
+        unfinished: _Unfinished | None = None
         while waiting or not last:
             jobs: list[_Job] = []
-            for one in self._gathered(wait=not waiting, idle=idle):
+            for one in self._gathered(wait=not (waiting or unfinished), idle=idle):
                 match one:
                     case None:
                         last = True
@@ -135,10 +144,14 @@ class Committer:
                         jobs.append(one)
                     case _:
                         waiting += one
-            batch = waiting[:_BATCH]
-            del waiting[:_BATCH]
-            if batch:
-                self._commit(witness, batch)
+            size = min(_BATCH, max(_LEAST, len(waiting) // 2))
+            batch = waiting[:size]
+            del waiting[:size]
+            unfinished = self._commit(witness, batch, unfinished)
+            more = waiting or not self._work.empty()
+            if unfinished is not None and (jobs or not more or self.quarantined):
+                self._finish(witness, unfinished)
+                unfinished = None
             if jobs or not batch:
                 self._attempt(witness.flush)
             for job in jobs:
@@ -156,19 +169,40 @@ class Committer:
             for _ in range(_BATCH):
                 yield self._work.get_nowait()
 
-    def _commit(self, witness: Witness, batch: Sequence[_Waiting]) -> None:
-        answers: Sequence[Submitted | Exception]
+    def _commit(
+        self, witness: Witness, batch: Sequence[_Waiting], before: _Unfinished | None
+    ) -> _Unfinished | None:
+        """Make a batch durable, finish the one before, and have the signer begin with this one."""
+        found = self._decide(witness, batch) if batch else None
+        if before is not None:
+            self._finish(witness, before)
+        if found is not None:
+            with contextlib.suppress(KeysteadError):  # told when it is finished
+                witness.begin(found.decided)
+        return found
+
+    def _decide(self, witness: Witness, batch: Sequence[_Waiting]) -> _Unfinished | None:
         try:
-            answers = witness.submit([one.submission for one in batch])
+            decided = witness.decide([one.submission for one in batch])
             self.fault, self.quarantined = None, witness.quarantined
-        except KeysteadError as error:
-            self._fail(error)
-            answers = [error] * len(batch)
         except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
-            answers = [error] * len(batch)
-        # All at once: each call wakes the loop up.
-        ended = [one.ended for one in batch]
-        ended[0].get_loop().call_soon_threadsafe(_deliver, ended, answers)
+            self._refuse(error, batch)
+            return None
+        return _Unfinished(decided, batch)
+
+    def _finish(self, witness: Witness, one: _Unfinished) -> None:
+        try:
+            answers = witness.finish(one.decided)
+            self.quarantined = witness.quarantined
+        except Exception as error:  # noqa: BLE001 - as above
+            self._refuse(error, one.batch)
+            return
+        _tell(one.batch, answers)
+
+    def _refuse(self, error: Exception, batch: Sequence[_Waiting]) -> None:
+        if isinstance(error, KeysteadError):
+            self._fail(error)
+        _tell(batch, [error] * len(batch))
 
     def _tidy(self, witness: Witness) -> None:
         witness.tidy(self._now(), probe=self.fault is not None)
@@ -189,6 +223,12 @@ class Committer:
         ):
             # After a failed sync nobody knows what is on the disk. A new process reads it again.
             self.broken()
+
+
+def _tell(batch: Sequence[_Waiting], answers: Sequence[Submitted | Exception]) -> None:
+    # All at once: each call wakes the loop up.
+    ended = [one.ended for one in batch]
+    ended[0].get_loop().call_soon_threadsafe(_deliver, ended, answers)
 
 
 def _deliver(
