@@ -160,6 +160,22 @@ def _from_descriptor(fd: int, name: str) -> bytes:
 
 
 def _from_file(path: str, name: str) -> bytes:
+    with private_file(path, descriptor=f"--{name}-fd") as fd:
+        return _line(fd) or b""
+
+
+@contextmanager
+def private_file(path: str, *, descriptor: str = "") -> Iterator[int]:
+    """Open a file that nobody else can read or change; give its descriptor.
+
+    Args:
+        path: where.
+        descriptor: option that takes a descriptor in place of the file, if there is one.
+
+    Raises:
+        OSError: it cannot be opened.
+        UsageError: it is a link, no file, of another user, or others can read it (usage.file).
+    """
     shown = printable(path)
     try:
         # Not to wait for the other end of a pipe, nor to follow what somebody else has linked.
@@ -167,32 +183,38 @@ def _from_file(path: str, name: str) -> bytes:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise UsageError(
-            ErrorCode.FILE,
-            f"{shown} is a symbolic link",
-            hint=f"name the file itself, or open it as a descriptor: --{name}-fd 3 3< FILE",
-        ) from None
+        also = f", or open it as a descriptor: {descriptor} 3 3< FILE" if descriptor else ""
+        what = f"{shown} is a symbolic link"
+        raise UsageError(ErrorCode.FILE, what, hint=f"name the file itself{also}") from None
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise UsageError(
-                ErrorCode.FILE,
-                f"{shown} is not a regular file",
-                hint=f"give a pipe as a descriptor: --{name}-fd N",
-            )
-        if found.st_uid != os.geteuid():
+            hint = f"give a pipe as a descriptor: {descriptor} N" if descriptor else "give a file"
+            raise UsageError(ErrorCode.FILE, f"{shown} is not a regular file", hint=hint)
+        given = _is_credential(path)
+        if found.st_uid != os.geteuid() and not (given and found.st_uid == 0):
             raise UsageError(
                 ErrorCode.FILE,
                 f"{shown} belongs to another user, who can change it",
                 hint="use a file of your own",
             )
-        if found.st_mode & _FOR_OTHERS:
+        if found.st_mode & (stat.S_IRWXO | stat.S_IWGRP if given else _FOR_OTHERS):
             raise UsageError(
                 ErrorCode.FILE, f"others have access to {shown}", hint=f"chmod 600 {quote(shown)}"
             )
-        return _line(fd) or b""
+        yield fd
     finally:
         os.close(fd)
+
+
+def _is_credential(path: str) -> bool:
+    """Tell whether systemd has put a file there for this service alone (systemd.exec(5)).
+
+    Where the file system has access lists, the file is root's, and the service is in its list,
+    whose mask `stat` shows as the rights of the group.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    return bool(folder) and os.path.dirname(path) == folder  # noqa: PTH120 - as it is written
 
 
 @contextmanager

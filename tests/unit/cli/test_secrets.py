@@ -5,8 +5,10 @@ import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +71,60 @@ def test_a_secret_is_one_line(tmp_path: Path, content: bytes, secret: str) -> No
     assert read_secret(SecretSource(file=_file(tmp_path, content)), "") == secret
     with _pipe(content) as fd:
         assert read_secret(SecretSource(fd=fd), "") == secret
+
+
+def test_a_credential_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder of credentials the mask of an access list is no group; others are, elsewhere too."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    source = SecretSource(file=_file(tmp_path, b"six words\n", 0o440))
+    assert read_secret(source, "") == "six words"
+    for mode in (0o460, 0o444):
+        Path(source.file or "").chmod(mode)
+        with pytest.raises(UsageError, match="others have access"):
+            read_secret(source, "")
+    Path(source.file or "").chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path.parent))
+    with pytest.raises(UsageError, match="others have access"):
+        read_secret(source, "")
+
+
+_READ_AS = """
+import os, sys
+from keystead.cli.secrets import SecretSource, read_secret
+from keystead.errors import UsageError
+from keystead.keystores import hardening  # before it cannot be read any more
+os.seteuid(int(sys.argv[2]))
+try:
+    print(read_secret(SecretSource(file=sys.argv[1]), ""))
+except UsageError as error:
+    print(error)
+"""
+_NOBODY = 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may read as others")
+@pytest.mark.parametrize(
+    ("owner", "told"), [(0, "six words\n"), (12345, "belongs to another user")]
+)
+def test_a_credential_with_an_access_list(owner: int, told: str) -> None:
+    """A service reads what is root's and has it in its list, as systemd makes it; of others nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        path = _file(Path(name), b"six words\n", 0o400)
+        os.chown(path, owner, owner)
+        # Entries of acl(5): tag, rights, who; owner, user, group, mask, others.
+        entries = ((1, 4, -1), (2, 4, _NOBODY), (4, 0, -1), (16, 4, -1), (32, 0, -1))
+        listed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *one) for one in entries)
+        os.setxattr(path, "system.posix_acl_access", listed)
+        assert Path(path).stat().st_mode & 0o777 == 0o440
+        found = subprocess.run(
+            [sys.executable, "-c", _READ_AS, path, str(_NOBODY)],
+            env={**os.environ, "CREDENTIALS_DIRECTORY": name},
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    assert told in found.stdout
 
 
 @pytest.mark.parametrize(
