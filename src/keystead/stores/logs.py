@@ -127,11 +127,12 @@ class LogTables:
             ValueError: it does not follow the trunk.
         """
         event, source = new.event, new.source
-        connection = self._database.writing()
-        found = connection.execute("SELECT events FROM log WHERE aid = ?", (event.aid,))
-        (number,) = found.fetchone() or (0,)
+        connection, remembered = self._database.writing(), self._database.remembered
+        end: _End | None = remembered.get(("end", event.aid))
+        number = self._count(event.aid) if end is None else end.number + 1
+        last: int | None = remembered.get("last event")
         row = (
-            self._database.next_number("event", "number"),
+            self._database.next_number("event", "number") if last is None else last + 1,
             event.aid,
             number,
             event.raw,
@@ -143,8 +144,14 @@ class LogTables:
         connection.execute(
             "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, rows.checksum(*row))
         )
-        place(connection, event, new.state, number, supersedes=new.supersedes)
-        self._database.remembered.put(("state", event.aid), new.state)
+        end = None if new.supersedes else end
+        established = place(
+            connection, event, new.state, number, supersedes=new.supersedes, end=end
+        )
+        said = new.state.establishment.said
+        remembered.put(("end", event.aid), _End(number, event.sn, established, said))
+        remembered.put(("state", event.aid), new.state)
+        remembered.put("last event", row[0])
         return AcceptedEvent(event, new.state, new.proofs, number, new.first_seen_at, source)
 
     def extend(self, more: Extend) -> None:
@@ -215,6 +222,11 @@ class LogTables:
                 tuple([(Aid(log), last) for log, last in json.loads(seen)]),
             )
 
+    def _count(self, aid: Aid) -> int:
+        """Return how many events of a log were accepted."""
+        found = self._database.rows("SELECT events FROM log WHERE aid = ?", aid)
+        return int(found[0][0]) if found else 0
+
     def _one(self, query: str, *values: object) -> AcceptedEvent | None:
         found = self._accepted(query, *values)
         return found[0] if found else None
@@ -240,6 +252,22 @@ class LogTables:
         return msgspec.structs.replace(accepted, proofs=proofs)
 
 
+class _End(msgspec.Struct, frozen=True, gc=False):
+    """The end of a trunk.
+
+    Attributes:
+        number: first-seen number of the event.
+        sn: its place.
+        established: first-seen number of the event that set the keys.
+        said: of the latter.
+    """
+
+    number: int
+    sn: int
+    established: int
+    said: str
+
+
 def place(
     connection: TableConnection,
     event: AnyKeyEvent,
@@ -247,8 +275,20 @@ def place(
     number: int,
     *,
     supersedes: bool,
-) -> None:
-    """Write what follows from an event that is accepted with the first-seen number `number`.
+    end: _End | None = None,
+) -> int:
+    """Write what follows from an event that is accepted.
+
+    Args:
+        connection: where.
+        event: the event.
+        state: after it.
+        number: its first-seen number.
+        supersedes: it may replace others.
+        end: of the trunk, if that is known.
+
+    Returns:
+        The first-seen number of the event that set the keys.
 
     Raises:
         ValueError: it does not follow the trunk.
@@ -258,7 +298,7 @@ def place(
     if supersedes and event.sn <= _LARGEST:
         cut = "UPDATE place SET trunk = FALSE WHERE aid = ? AND trunk AND sn >= ?"
         connection.execute(cut, (aid, event.sn))
-    head = connection.execute(_HEAD, (aid,)).fetchone()
+    head = connection.execute(_HEAD, (aid,)).fetchone() if end is None else _head(end)
     if head is not None and head[2] is None:
         what = f"the event that set the keys of {aid} has lost its place"
         raise StoreError(ErrorCode.STORE_CORRUPT, what)
@@ -286,6 +326,11 @@ def place(
         "INSERT INTO log VALUES (?, 1, 0) ON CONFLICT (aid) DO UPDATE SET events = log.events + 1",
         (aid,),
     )
+    return int(established)
+
+
+def _head(end: _End) -> tuple[int, int, str]:
+    return end.sn, end.established, end.said
 
 
 def to_key_state(row: Row) -> KeyState:
