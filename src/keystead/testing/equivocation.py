@@ -48,6 +48,10 @@ class Events:
         self._known[event.said] = event
         return event
 
+    def __getitem__(self, said: str) -> Event:
+        """Return an event by its digest."""
+        return self._known[said]
+
     def contradictions(self, receipted: Iterable[str]) -> list[str]:
         """Return which events of one log no witness may have given receipts for together.
 
