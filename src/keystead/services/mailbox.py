@@ -11,13 +11,16 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from functools import partial
 from typing import Final
 
 from keystead.cesr.keys import Aid
 from keystead.errors import KeysteadError
+from keystead.keri.messages import Query
 from keystead.node import answering
+from keystead.node.publishing import is_witnessed
+from keystead.node.queries import MAILBOX
 from keystead.node.witness import Witness
 from keystead.services.committing import Committer
 
@@ -27,6 +30,7 @@ _RETRY: Final = 5000  # milliseconds
 _AT_ONCE: Final = 64  # receipts that are looked up in one go; others wait meanwhile
 _AWAITED: Final = 64  # who may wait for the log of who asks to grow, in all
 _AWAITED_OF_CLIENT: Final = 8  # and of one network
+_POSTPONED: Final = 256  # questions
 
 Mail = tuple[str, int, bytes]  # topic, place, message
 
@@ -39,6 +43,22 @@ class Mailboxes:
         self._committer = committer
         self._bells: dict[Aid, set[asyncio.Event]] = {}
         self._awaiting: Counter[str] = Counter()
+        self._later: dict[Aid, list[tuple[Query, Aid]]] = {}
+
+    def postpone(self, questions: Iterable[tuple[Query, Aid]]) -> None:
+        """Keep questions about logs whose last event lacks receipts, with who asked.
+
+        Whoever asks for what a log seals has to see it with its receipts, and asks once. In
+        memory only: whoever waits does so on a connection, which does not outlast this process.
+        """
+        for one in questions:
+            if sum(map(len, self._later.values())) == _POSTPONED:
+                del self._later[next(iter(self._later))]  # the longest ago
+            self._later.setdefault(_asked_for(one[0]), []).append(one)
+
+    def due(self, aids: Iterable[str]) -> list[tuple[Query, Aid]]:
+        """Take the questions about some logs, as something has come for these."""
+        return [one for aid in aids for one in self._later.pop(Aid(aid), ())]
 
     def ring(self, aid: Aid) -> None:
         """Tell those who wait that there is something new for an identifier."""
@@ -104,6 +124,18 @@ class Mailboxes:
             self._bells[aid].discard(bell)
             if not self._bells[aid]:
                 del self._bells[aid]
+
+
+def is_answerable(witness: Witness, query: Query) -> bool:
+    """Tell whether a question can be answered now: not while the log lacks receipts at its end."""
+    if query.route == MAILBOX:
+        return True
+    head = witness.find(_asked_for(query))
+    return head is None or is_witnessed(head)
+
+
+def _asked_for(query: Query) -> Aid:
+    return Aid(str(query.parameters.get("i")))
 
 
 async def _wait(bell: asyncio.Event, ends: float) -> bool:

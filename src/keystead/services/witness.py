@@ -29,7 +29,7 @@ from keystead.node.witness import EventAnswer, Status, Submission, Submitted, Wi
 from keystead.services.addresses import client_prefix
 from keystead.services.committing import Committer
 from keystead.services.http import Request, Response
-from keystead.services.mailbox import Mailboxes
+from keystead.services.mailbox import Mailboxes, is_answerable
 from keystead.services.rates import Rate, RateLimit
 from keystead.services.refusals import error_response, refusal
 
@@ -239,6 +239,8 @@ class WitnessService:
         for event in done.events:
             if event.status is Status.RECEIPTED:
                 self._mailboxes.ring(Aid(event.aid))
+        about = {aid for one in messages for _, aid in [forms.glance(one.content)]}
+        done.queries += self._mailboxes.due(about) if done.events or done.taken else []
         refused = sum(one.status is Status.REFUSED for one in done.events) + len(done.errors)
         if refused:
             self._charge(self._stranger, prefix, now, "stranger")
@@ -266,14 +268,17 @@ class WitnessService:
         if not done.queries:
             return Response(204, headers=_NO_STORE)
 
-        def work(witness: Witness) -> MailboxAnswer | None:
+        def work(witness: Witness) -> tuple[MailboxAnswer | None, list[tuple[Query, Aid]]]:
             box: MailboxAnswer | None = None
+            later = [one for one in done.queries if not is_answerable(witness, one[0])]
             with witness.store.transaction():
                 for query, querier in done.queries:
-                    box = _answer_one(witness, query, querier, now) or box
-            return box
+                    if (query, querier) not in later:
+                        box = _answer_one(witness, query, querier, now) or box
+            return box, later
 
-        box = await self._committer.run(work)
+        box, later = await self._committer.run(work)
+        self._mailboxes.postpone(later)
         for _, querier in done.queries:
             self._mailboxes.ring(querier)
         if box is None:
