@@ -74,6 +74,7 @@ def test_examples_of_the_help_run(desk: Desk, name: str | None) -> None:
     if name is not None and name != "create":
         desk.create("alice")
     desk.write("contract.pdf")
+    desk.write_private("codes.txt", "https://w1.example one", "https://w5.example two")
     if name == "reconcile":
         shutil.copy(desk.export("alice"), desk.folder / "everything.cesr")
     path = f"{COMMAND.parent}:{os.environ['PATH']}"

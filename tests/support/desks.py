@@ -60,6 +60,13 @@ class Desk:
         path.write_bytes(data)
         return path
 
+    def write_private(self, name: str, *lines: str) -> Path:
+        """Write lines that nobody else can read."""
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return path
+
     def export(self, name: str, to: str = "") -> Path:
         """Write the log of an identifier."""
         path = self.folder / f"{to or name}.cesr"

@@ -23,6 +23,9 @@ DEFAULT_TIMEOUT: Final = 30.0
 _LONGEST: Final = 24 * 60 * 60.0
 _QUICK_TRIES: Final = 2  # less than a second
 _PAUSE: Final = 0.01  # seconds that are waited at least
+# Seconds that are still waited when there are enough receipts: whoever is quick gets all done now,
+# and who is not is left to the outbox.
+_GRACE: Final = 1.0
 
 
 class Collecting(msgspec.Struct, frozen=True):
@@ -101,16 +104,21 @@ def collect_for(wallet: "Wallet", aid: str, collecting: Collecting) -> ExitCode:
         now = find_shown(wallet, record.aid, last.event.said)
         return now is not None and now.is_witnessed
 
+    def settled() -> bool:
+        return enough() or _is_shut_out(wallet, record.aid, last.event.said)
+
     if collecting.timeout:
-        transport = collecting.network.transport()
         run_until(
             wallet,
-            transport,
+            collecting.network.transport(),
             record.aid,
-            timeout=collecting.timeout,
-            done=lambda: enough() and not _comes_soon(wallet, record.aid),
+            patience=patience_for(collecting.timeout, settled),
+            done=lambda: settled() and not _comes_soon(wallet, record.aid),
         )
-    if enough() or not collecting.timeout:
+    if not collecting.timeout:
+        return ExitCode.DONE
+    if enough():
+        tell_shut_out(wallet, record.aid)
         return ExitCode.DONE
     tell_waiting(wallet, record.aid, last.event.said)
     # To wait for witnesses that hold another event is of no use.
@@ -122,7 +130,7 @@ def run_until(
     transport: "Transport",
     aid: "Aid | None",
     *,
-    timeout: float,
+    patience: Callable[[], float],
     done: Callable[[], bool],
     at_once: bool = False,
 ) -> "Collected":
@@ -132,32 +140,48 @@ def run_until(
         wallet: whose.
         transport: carries it.
         aid: of this identifier only.
-        timeout: seconds.
+        patience: tells for how many seconds more to wait.
         done: tells whether that is enough.
         at_once: try also what should wait, the first time.
     """
     from keystead.owner.witnessing import collect  # noqa: PLC0415 - for --help
 
-    end = time.monotonic() + timeout
-
-    def stop() -> bool:
-        return time.monotonic() >= end
-
     while True:
-        collected = collect(wallet, transport, aid=aid, at_once=at_once, stop=stop)
+        collected = collect(wallet, transport, aid=aid, at_once=at_once, patience=patience)
         at_once = False
-        if collected.next_at is None or done() or stop():
+        left = patience()
+        if collected.next_at is None or left <= 0 or done():
             return collected
         pause = max(_PAUSE, (collected.next_at - wallet.now()).total_seconds())
-        if time.monotonic() + pause >= end:
+        if pause >= left:
             return collected
         time.sleep(pause)
+
+
+def patience_for(timeout: float, enough: Callable[[], bool] = lambda: False) -> Callable[[], float]:
+    """Return what tells for how many seconds more to wait: not for long when there is enough.
+
+    Args:
+        timeout: seconds from now, at most.
+        enough: tells whether there is enough.
+    """
+    end = time.monotonic() + timeout
+
+    def patience() -> float:
+        nonlocal end
+        now = time.monotonic()
+        if end - now > _GRACE and enough():
+            end = now + _GRACE
+        return end - now
+
+    return patience
 
 
 def tell_waiting(wallet: "Wallet", aid: "Aid", said: "Said") -> None:
     """Say that an event has too few receipts, why, and how to go on."""
     import shlex  # noqa: PLC0415 - for --help
 
+    from keystead.errors import ErrorCode  # noqa: PLC0415 - for --help
     from keystead.owner.outbox import find_outgoing  # noqa: PLC0415 - for --help
     from keystead.owner.witnesses import find_shown  # noqa: PLC0415 - for --help
 
@@ -168,8 +192,9 @@ def tell_waiting(wallet: "Wallet", aid: "Aid", said: "Said") -> None:
     sn, name = shown.event.sn, record.name
     work = find_outgoing(wallet, aid, sn)
     for one in () if work is None else work.deliveries:
-        if one.detail:
+        if one.detail and one.code != ErrorCode.NOT_ADMITTED:
             say(f"witness {one.witness}: {one.detail} [{one.code}]")
+    tell_shut_out(wallet, aid)
     told = f"{len(shown.receipted)} of the {shown.threshold} receipts"
     hint = f"the event stands here; go on with: keystead outbox run {shlex.quote(name)}"
     if record.forked:
@@ -178,6 +203,43 @@ def tell_waiting(wallet: "Wallet", aid: "Aid", said: "Said") -> None:
             f" somebody has your keys; see: keystead id reconcile {shlex.quote(name)} --help"
         )
     say_error(f"event {sn:x} of {name} has {told} that it needs", hint)
+
+
+def tell_shut_out(wallet: "Wallet", aid: "Aid") -> None:
+    """Say which witnesses do not let an identifier in, and what to do."""
+    import shlex  # noqa: PLC0415 - for --help
+
+    from keystead.errors import ErrorCode  # noqa: PLC0415 - for --help
+    from keystead.owner.outbox import submissions  # noqa: PLC0415 - for --help
+
+    found = {
+        one.witness: f"witness {one.witness}: {one.detail} [{one.code}]"
+        for work in submissions(wallet, aid)
+        for one in work.deliveries
+        if one.code == ErrorCode.NOT_ADMITTED
+    }
+    for line in found.values():
+        say(line)
+    if found:
+        name = shlex.quote(wallet.identifier(aid).name)
+        say(f"ask its operator to let the identifier in; then: keystead outbox run {name} --now")
+        say(f"or for an invitation; then: keystead outbox run {name} --invitations FILE")
+
+
+def _is_shut_out(wallet: "Wallet", aid: "Aid", said: "Said") -> bool:
+    """Tell whether an event cannot get enough receipts while witnesses do not let it in."""
+    from keystead.errors import ErrorCode  # noqa: PLC0415 - for --help
+    from keystead.owner.outbox import submissions  # noqa: PLC0415 - for --help
+    from keystead.owner.witnesses import find_shown  # noqa: PLC0415 - for --help
+
+    shown = find_shown(wallet, aid, said)
+    closed = {
+        one.witness
+        for work in submissions(wallet, aid)
+        for one in work.deliveries
+        if one.code == ErrorCode.NOT_ADMITTED
+    }
+    return shown is not None and len(set(shown.witnesses) - closed) < shown.threshold
 
 
 def _comes_soon(wallet: "Wallet", aid: "Aid") -> bool:

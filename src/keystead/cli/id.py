@@ -7,7 +7,6 @@ from keystead.cli.collecting import (
     Collecting,
     collect_for,
     collecting_options,
-    find_witnesses,
 )
 from keystead.cli.id_events import abandon, anchor, rotate
 from keystead.cli.id_logs import export, reconcile
@@ -20,6 +19,7 @@ from keystead.cli.id_options import (
     read_threshold,
     witness_threshold_option,
 )
+from keystead.cli.invitations import Invitation, find_invited, invitations_option, keep_codes
 from keystead.cli.output import as_json, printable
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
 
@@ -51,6 +51,8 @@ Examples:
   keystead id create pocket --non-transferable   one key for ever, no rotation
   keystead id create shop --witness https://w1.example --witness https://w2.example --witness-threshold 2
                                                  its events need receipts of two witnesses
+  keystead id create stall --witness https://w1.example --invitations codes.txt
+                                                 for a witness that takes no strangers
 
 \b
 Thresholds: a number of keys; or weights, one for each key, that sum up to 1: 1/2,1/2,1/2; or
@@ -59,6 +61,7 @@ Reserve keys stand behind the own ones: with --reserve, --next-threshold has to 
 rotate, such as 1,1/2,1/2 for one own key and two in reserve.
 Witnesses: the URL of each, or its introduction (.../oobi/...), or its identifier if it is known
 here. The command waits for their receipts; what is missing then stays in keystead outbox.
+A witness may want an invitation, which its operator makes with keystead witness invite.
 Exit code 4: made, and waiting for receipts.""",
 )
 @click.argument("name")
@@ -72,6 +75,7 @@ Exit code 4: made, and waiting for receipts.""",
     "--witness", "witnesses", metavar="WITNESS", multiple=True, help="A witness; may be repeated."
 )
 @witness_threshold_option
+@invitations_option
 @collecting_options
 @json_option
 @wallet_options
@@ -92,6 +96,7 @@ def create(  # noqa: PLR0913 - one parameter for each option
     delegator: str | None,
     witnesses: tuple[str, ...],
     witness_threshold: int | None,
+    invitations: list[Invitation],
     collecting: Collecting,
     json_output: bool,
 ) -> None:
@@ -119,8 +124,9 @@ def create(  # noqa: PLR0913 - one parameter for each option
     )
     with open_wallet(place) as wallet:
         owner.check_free(wallet, name)  # before anybody is asked
-        found = find_witnesses(wallet, witnesses, collecting)
+        found, codes = find_invited(wallet, witnesses, collecting, invitations)
         record = owner.create(wallet, name, msgspec.structs.replace(wanted, witnesses=found))
+        keep_codes(wallet, name, codes)
         code = collect_for(wallet, record.aid, collecting)
         one = report.overview_of(wallet, wallet.identifier(record.aid))
     if json_output:

@@ -13,7 +13,6 @@ from keystead.cli.collecting import (
     Collecting,
     collect_for,
     collecting_options,
-    find_witnesses,
 )
 from keystead.cli.id_options import (
     ALGORITHMS,
@@ -26,6 +25,7 @@ from keystead.cli.id_options import (
     read_witness,
     witness_threshold_option,
 )
+from keystead.cli.invitations import Invitation, find_invited, invitations_option, keep_codes
 from keystead.cli.output import as_json, say
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
 from keystead.errors import ErrorCode, UsageError
@@ -61,6 +61,8 @@ Examples:
   keystead id rotate alice --sn 3                for scripts: never twice
   keystead id rotate alice --add-witness https://w4.example --cut-witness BBilc4-L3tFUnfM_wJr4S4OJanAv_VmF_dJNN6vkf2Ha
                                                  one witness for another
+  keystead id rotate alice --add-witness https://w5.example --invitations codes.txt
+                                                 which takes no strangers
 
 \b
 The keys that the log committed to come into force now; the options on keys are for those that it
@@ -79,6 +81,7 @@ Exit code 4: done, and waiting for receipts of witnesses.""",
 @click.option("--add-witness", "added", metavar="WITNESS", multiple=True, help="A further witness.")
 @click.option("--cut-witness", "cut", metavar="AID", multiple=True, help="A witness that leaves.")
 @witness_threshold_option
+@invitations_option
 @collecting_options
 @reason_option
 @_place_option
@@ -100,6 +103,7 @@ def rotate(  # noqa: PLR0913 - one parameter for each option
     added: tuple[str, ...],
     cut: tuple[str, ...],
     witness_threshold: int | None,
+    invitations: list[Invitation],
     collecting: Collecting,
     reason: str,
     sn: str | None,
@@ -126,14 +130,13 @@ def rotate(  # noqa: PLR0913 - one parameter for each option
     )
     wanted = read_place(sn)
     with open_wallet(place) as wallet:
-        done = _done_before(wallet, name, wanted, change)
-        waits = done is None and _waits_at(wallet.identifier(name), wanted)
-        accepted = done
-        if done is None and not waits:
-            found = find_witnesses(wallet, added, collecting)
+        accepted = _done_before(wallet, name, wanted, change)
+        repeated = accepted is not None or _waits_at(wallet.identifier(name), wanted)
+        if not repeated:
+            found, codes = find_invited(wallet, added, collecting, invitations, name)
             change = msgspec.structs.replace(change, witnesses_added=found)
             accepted = make(wallet, name, change, reason=reason, sn=wanted)
-        repeated = done is not None or waits
+            keep_codes(wallet, name, codes)
         _conclude(wallet, name, accepted, collecting, repeated=repeated, json_output=json_output)
 
 

@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keystead.cli.asking import confirm
-from keystead.cli.collecting import run_until, tell_waiting, timeout_option
+from keystead.cli.collecting import patience_for, run_until, tell_waiting, timeout_option
 from keystead.cli.fetching import Network, network_options
 from keystead.cli.id_options import json_option, read_aid, read_place
+from keystead.cli.invitations import (
+    Invitation,
+    codes_for,
+    invitations_option,
+    keep_codes,
+    witnesses_of,
+)
 from keystead.cli.output import ExitCode, as_json, printable, say
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
+from keystead.errors import ErrorCode, UsageError
 
 if TYPE_CHECKING:
     from keystead.owner.outbox import Delivery, Outgoing
@@ -70,6 +78,8 @@ Examples:
   keystead outbox run alice --now                also what should be tried later
   keystead outbox run --watch --timeout 600      until nothing is left, at most ten minutes
   keystead outbox run alice --again              also what was given up
+  keystead outbox run alice --invitations codes.txt
+                                                 for a witness that takes no strangers
 
 \b
 A witness that does not answer is tried again after a moment, and then less and less often, up to
@@ -79,6 +89,7 @@ once an hour. Exit codes: 0 every event has enough receipts, 4 one has not.""",
 @click.option("--now", "at_once", is_flag=True, help="Try also what should be tried later.")
 @click.option("--watch", is_flag=True, help="Go on until nothing is left, or time is up.")
 @click.option("--again", is_flag=True, help="Take up again what was given up.")
+@invitations_option
 @timeout_option
 @network_options
 @json_option
@@ -90,6 +101,7 @@ def run(  # noqa: PLR0913 - one parameter for each option
     at_once: bool,
     watch: bool,
     again: bool,
+    invitations: list[Invitation],
     timeout: float,
     network: Network,
     json_output: bool,
@@ -99,15 +111,23 @@ def run(  # noqa: PLR0913 - one parameter for each option
     from keystead.owner.renewal import take_up_again  # noqa: PLC0415 - as above
     from keystead.owner.witnesses import lacking  # noqa: PLC0415 - as above
 
+    if invitations and name is None:
+        what = "--invitations is for one identifier"
+        raise UsageError(
+            ErrorCode.ARGUMENT, what, hint="keystead outbox run NAME --invitations FILE"
+        )
     with open_wallet(place) as wallet:
         aid = None if name is None else wallet.identifier(name).aid
         if again:
             take_up_again(wallet, aid)
+        if name is not None:
+            codes = codes_for(wallet, invitations, witnesses_of(wallet, name), {})
+            keep_codes(wallet, name, codes)
         done = run_until(
             wallet,
             network.transport(),
             aid,
-            timeout=timeout,
+            patience=patience_for(timeout),
             done=lambda: not watch,
             at_once=at_once or again,
         )

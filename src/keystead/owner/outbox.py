@@ -57,6 +57,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         code: why the last one failed; empty when it did not.
         detail: the same for people.
         next_at: RFC 3339 time before which there is no further try; empty: at once.
+        invitation: code that lets the identifier in, for this witness only; empty: none, or it
+            was of use already.
     """
 
     witness: Aid
@@ -69,6 +71,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     code: str = ""
     detail: str = ""
     next_at: str = ""
+    invitation: str = ""
 
     def is_due(self, now: datetime) -> bool:
         """Tell whether the time for the next try has come."""
@@ -215,10 +218,16 @@ def is_finished(wallet: Wallet, outgoing: Outgoing) -> bool:
 
 def _put(wallet: Wallet, batch: Batch, before: Outgoing, after: Outgoing, note: Note) -> None:
     name = outbox_id(after.aid, after.sn)
+    after = msgspec.structs.replace(after, deliveries=tuple(map(_without_code, after.deliveries)))
     if is_finished(wallet, after):
         batch.delete(OUTBOX, name, note)
     elif after != before:
         batch.put(OUTBOX, name, after, note)
+
+
+def _without_code(one: Delivery) -> Delivery:
+    """Forget the code of an invitation where nothing is asked for any more."""
+    return msgspec.structs.replace(one, invitation="") if one.step in ENDED else one
 
 
 def _strike_off(

@@ -1,6 +1,6 @@
-"""Work for witnesses that the owner gives up, or takes up again."""
+"""Work for witnesses that the owner gives up, takes up again, or gives a code of an invitation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -78,6 +78,35 @@ def take_up_again(wallet: Wallet, aid: Aid | None = None) -> int:
     return count
 
 
+def invite(wallet: Wallet, aid: Aid, codes: Mapping[Aid, str]) -> None:
+    """Keep codes of invitations with the first work that is left for each witness, sealed.
+
+    The code goes with each request to that witness, and is forgotten when its receipt comes. What
+    waited for a code is due at once.
+
+    Args:
+        wallet: whose.
+        aid: of this identifier.
+        codes: for each witness; where no work is left for one, its code is of no use.
+    """
+    left = dict(codes)
+
+    def with_codes(now: Outgoing) -> Iterator[Delivery]:
+        for one in now.deliveries:
+            if one.witness not in left or one.cut or one.step in ENDED:
+                yield one
+            else:
+                code = left.pop(one.witness)
+                yield msgspec.structs.replace(one.advanced(one.step), invitation=code)
+
+    with wallet.store.transaction():
+        for work in submissions(wallet, aid):
+            shown = find_shown(wallet, aid, work.said)
+            on_log = shown is not None and shown.accepted
+            note = Note("invitation", evidence=work.said if on_log else "")
+            change_deliveries(wallet, work, with_codes, note)
+
+
 def _renewed(wallet: Wallet, shown: Shown, known: Outgoing | None) -> Outgoing:
     """Return the work for an event with deliveries for all witnesses whose receipts are missing."""
     event, here = shown.event, shown.receipted
@@ -87,7 +116,7 @@ def _renewed(wallet: Wallet, shown: Shown, known: Outgoing | None) -> Outgoing:
         one = work.delivery(witness)
         if witness in here:
             one = one or Delivery(witness, Step.DONE)
-            one = msgspec.structs.replace(one, step=Step.DONE)
+            one = msgspec.structs.replace(one, step=Step.DONE, invitation="")
         elif one is None or one.step in ENDED:
             one = Delivery(witness, Step.INTRODUCE, log=True)
         deliveries.append(one)

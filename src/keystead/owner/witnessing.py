@@ -1,8 +1,9 @@
 """Receipts of own events, collected from witnesses, and given to all of them.
 
-Each round asks every witness for what comes next there, at the same time, and then writes down
-what came of it, in one transaction. To do a step again changes nothing: the same event gets the
-same receipt. So a crash costs at most that some are repeated.
+Each witness is asked for what comes next there, all at the same time. What came of it is written
+down as it comes, and then that witness is asked for the next; nobody waits for the slowest. To do a
+step again changes nothing: the same event gets the same receipt. So a crash costs at most that some
+are repeated.
 
 A witness gets the events of an identifier one after another; those who are new first get what
 came before. Nothing that a witness answers counts but receipts that verify.
@@ -10,8 +11,9 @@ came before. Nothing that a witness answers counts but receipts that verify.
 Source: the exchange of keri 1.x between a controller and its witnesses.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -45,19 +47,24 @@ from keystead.owner.outbox import (
 from keystead.owner.records import Note
 from keystead.owner.wallet import Wallet
 from keystead.owner.witnesses import Shown, find_shown
-from keystead.ports.transport import Answer, Call, Transport
+from keystead.ports.transport import Answer, Call, Calls, Transport
 
 EVENT_TYPE: Final = "application/cesr+json"  # the one that keri 1.x takes
 ATTACHMENT: Final = "CESR-ATTACHMENT"
 DESTINATION: Final = "CESR-DESTINATION"
+INVITATION: Final = "KEYSTEAD-INVITATION"
 
 _OK: Final = 200
 _ESCROWED: Final = 202
+_FORBIDDEN: Final = 403
 _CONFLICT: Final = 409
 _LATER: Final = (408, 429)  # the same request may be taken later
 _RECEIPTS: Final = "/receipts"
 _SECONDS: Final = re.compile(r"[0-9]{1,6}")
-_ROUNDS: Final = 10_000  # a bound on the work of one command, far above what any log needs
+_ROUNDS: Final = 100_000  # a bound on the work of one command, far above what any log needs
+# A witness that takes longer is slow: the others are given the receipts that are here without
+# waiting for its own. So long, too, one waits for an answer before looking what else is due.
+_SLOW: Final = timedelta(milliseconds=250)
 
 
 class Collected(msgspec.Struct, frozen=True, gc=False):
@@ -108,52 +115,81 @@ class _Outcome(msgspec.Struct, frozen=True, gc=False):
     conflict: bool = False
 
 
+class _UnderWay(msgspec.Struct, frozen=True, gc=False):
+    """A step that was begun.
+
+    Attributes:
+        one: the step.
+        since: when.
+    """
+
+    one: _Try
+    since: datetime
+
+    @property
+    def is_told(self) -> bool:
+        """The witness is given receipts of others."""
+        return bool(self.one.tells)
+
+
 def collect(
     wallet: Wallet,
     transport: Transport,
     *,
     aid: Aid | None = None,
     at_once: bool = False,
-    stop: Callable[[], bool] = bool,
+    patience: Callable[[], float] = lambda: math.inf,
 ) -> Collected:
-    """Do all work of the outbox for witnesses that is due now.
+    """Do all work of the outbox for witnesses that is due now, or becomes due meanwhile.
 
     Args:
         wallet: whose.
         transport: carries what is asked.
         aid: of this identifier only.
         at_once: also what should wait for its next try.
-        stop: tells whether to begin nothing more.
+        patience: tells for how many seconds more to wait. With 0 nothing more is begun, and who
+            has not answered is asked again another time.
     """
     fresh = failures = 0
-    for _ in range(_ROUNDS):
-        tries = [] if stop() else list(_due(wallet, aid, at_once=at_once))
-        if not tries:
-            break
-        at_once = False
-        outcomes = list(_ask(wallet, transport, tries, stop))
-        with wallet.store.transaction():
-            fresh += sum(_keep(wallet, one, came) for one, came in outcomes)
-        for one, came in outcomes:
-            if came.conflict:
-                look_into(wallet, transport, one.outgoing, one.delivery.witness)
-        failures += sum(bool(came.delivery.attempts) for _, came in outcomes)
+    under_way: dict[int, _UnderWay] = {}
+    with transport.calls() as calls:
+        for _ in range(_ROUNDS):
+            if patience() <= 0:
+                break
+            due = list(_due(wallet, aid, under_way.values(), at_once=at_once))
+            at_once = False
+            ended = list(_begin(wallet, calls, due, under_way))
+            if not ended and not under_way:
+                break
+            ended += _ended(wallet, calls, under_way, 0 if ended else patience())
+            with wallet.store.transaction():
+                fresh += sum(_keep(wallet, one, came) for one, came in ended)
+            for one, came in ended:
+                if came.conflict:
+                    look_into(wallet, transport, one.outgoing, one.delivery.witness)
+            failures += sum(bool(came.delivery.code) for _, came in ended)
     left = submissions(wallet, aid)
     return Collected(fresh, failures, len(left), _next_at(wallet, left))
 
 
-def _due(wallet: Wallet, aid: Aid | None, *, at_once: bool) -> Iterator[_Try]:
+def _due(
+    wallet: Wallet, aid: Aid | None, under_way: Collection[_UnderWay], *, at_once: bool
+) -> Iterator[_Try]:
     """Give the next step for each witness, as far as one is due.
 
     A witness gets an event when it is done with those before; receipts of others when nobody else
-    is asked for one just now.
+    is asked for one just now, but for those who are slow.
     """
-    now, busy = wallet.now(), set()
+    now = wallet.now()
+    told = {(x.one.outgoing.said, x.one.delivery.witness) for x in under_way if x.is_told}
+    steps = [x for x in under_way if not x.is_told]
+    busy = {(x.one.outgoing.aid, x.one.delivery.witness) for x in steps}
+    awaited = {x.one.outgoing.said for x in steps if now - x.since < _SLOW}
     for outgoing in submissions(wallet, aid):
         shown = find_shown(wallet, outgoing.aid, outgoing.said)
         if shown is None:
             continue  # another request took its place
-        asked = False
+        asked = outgoing.said in awaited
         for one in outgoing.deliveries:
             if one.step in ENDED or (one.cut and not shown.is_witnessed):
                 continue  # who is cut is no witness, so it takes the event with receipts only
@@ -166,16 +202,16 @@ def _due(wallet: Wallet, aid: Aid | None, *, at_once: bool) -> Iterator[_Try]:
             continue
         for one in outgoing.deliveries:
             tells = tellable(shown, one)
-            if tells and (at_once or one.is_due(now)):
+            free = (outgoing.said, one.witness) not in told
+            if tells and free and (at_once or one.is_due(now)):
                 yield _Try(outgoing, one, tells)
 
 
-def _ask(
-    wallet: Wallet, transport: Transport, tries: list[_Try], stop: Callable[[], bool]
+def _begin(
+    wallet: Wallet, calls: Calls, due: Iterable[_Try], under_way: dict[int, _UnderWay]
 ) -> Iterator[tuple[_Try, _Outcome]]:
-    """Carry out steps at the same time; give what came of each, as far as it came in time."""
-    calls, asked = [], []
-    for one in tries:
+    """Begin steps; give what came of those that need no call."""
+    for one in due:
         url = next(iter(locations(wallet.events, one.delivery.witness)), None)
         if url is None:
             what = "nobody told here where it is reached: add it again by its URL"
@@ -184,14 +220,24 @@ def _ask(
             continue
         made, call = _call(wallet, one, url.rstrip("/"))
         if call is None:  # there is nothing to introduce
-            yield one, _Outcome(one.delivery.advanced(Step.SUBMIT))
+            yield one, _Outcome(_introduced(one.delivery, Step.SUBMIT))
             continue
-        calls.append(call)
-        asked.append(made)
-    for place, answer in transport.call_all(calls):
-        yield asked[place], _read(wallet, asked[place], answer)
-        if stop():
-            return
+        if one.delivery.invitation:
+            headers = {**call.headers, INVITATION: one.delivery.invitation}
+            call = msgspec.structs.replace(call, headers=headers)
+        under_way[calls.begin(call)] = _UnderWay(made, wallet.now())
+
+
+def _ended(
+    wallet: Wallet, calls: Calls, under_way: dict[int, _UnderWay], seconds: float
+) -> Iterator[tuple[_Try, _Outcome]]:
+    """Give what came of steps that have ended, all that there are; wait a little for the first."""
+    wait = min(seconds, _SLOW.total_seconds())
+    while under_way and (end := calls.wait(wait)) is not None:
+        number, answer = end
+        one = under_way.pop(number).one
+        yield one, _read(wallet, one, answer)
+        wait = 0
 
 
 def _call(wallet: Wallet, one: _Try, base: str) -> tuple[_Try, Call | None]:
@@ -248,7 +294,8 @@ def _read(wallet: Wallet, one: _Try, answer: Answer | TransportError) -> _Outcom
     if delivery.step is Step.INTRODUCE and (good or refused):
         # What it does not take of the introduction may not matter: its answer to the event tells.
         step = Step.SUBMIT if one.whole else Step.INTRODUCE
-        return _Outcome(msgspec.structs.replace(delivery.advanced(step), sent=one.sent))
+        after = _introduced(delivery, step)
+        return _Outcome(msgspec.structs.replace(after, sent=one.sent))
     if delivery.cut and good:
         return _Outcome(delivery.advanced(Step.DONE))
     if answer.status == _CONFLICT:
@@ -256,15 +303,24 @@ def _read(wallet: Wallet, one: _Try, answer: Answer | TransportError) -> _Outcom
         return _Outcome(delivery.failed(ErrorCode.ANSWER, what, now), conflict=True)
     if answer.status == _OK and not one.tells:
         return _read_receipts(wallet, one, answer)
+    return _Outcome(_read_refusal(one, answer, now))
+
+
+def _read_refusal(one: _Try, answer: Answer, now: datetime) -> Delivery:
+    """Return the work for a witness that gave no receipt."""
+    delivery = one.delivery
     if answer.status == _ESCROWED:
         what = "it holds the event back until it knows what is missing"
         waits = delivery.failed(ErrorCode.ANSWER, what, now)
-        return _Outcome(msgspec.structs.replace(waits, step=Step.POLL))
+        return msgspec.structs.replace(waits, step=Step.POLL)
+    if answer.status == _FORBIDDEN and not one.tells and not delivery.cut:
+        what = "it does not let this identifier in"
+        if delivery.invitation:
+            what = "it does not take the invitation: the code is wrong, used up or expired"
+        return _anew(delivery.failed(ErrorCode.NOT_ADMITTED, what, now))
     what = f"it answers with HTTP status {answer.status}"
     failed = delivery.failed(ErrorCode.ANSWER, what, now, at_least=_retry_after(answer))
-    if delivery.step is Step.POLL:
-        failed = _anew(failed)
-    return _Outcome(failed)
+    return _anew(failed) if delivery.step is Step.POLL else failed
 
 
 def _read_receipts(wallet: Wallet, one: _Try, answer: Answer) -> _Outcome:
@@ -299,6 +355,14 @@ def _read_receipts(wallet: Wallet, one: _Try, answer: Answer) -> _Outcome:
     if delivery.step is Step.POLL:
         failed = _anew(failed)
     return _Outcome(failed, conflict=other)
+
+
+def _introduced(delivery: Delivery, step: Step) -> Delivery:
+    """Return the work for a witness after an introduction, which the event has to follow.
+
+    Whoever is introduced again and again is left alone for longer each time.
+    """
+    return msgspec.structs.replace(delivery.advanced(step), attempts=delivery.attempts)
 
 
 def _anew(failed: Delivery) -> Delivery:
@@ -346,7 +410,9 @@ def put_delivery(wallet: Wallet, outgoing: Outgoing, delivery: Delivery) -> None
                 yield known
             else:
                 told = tuple(sorted({*known.told, *delivery.told}))
-                yield msgspec.structs.replace(delivery, told=told)
+                # Another command may have been given a code.
+                code = known.invitation
+                yield msgspec.structs.replace(delivery, told=told, invitation=code)
 
     shown = _shown(wallet, outgoing)
     # What has evidence is on the log.

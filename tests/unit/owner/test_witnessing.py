@@ -496,7 +496,7 @@ def test_time_that_is_up_begins_nothing(wallet: LocalWallet, pool: list[StubWitn
     aid = find_witness(wallet, local_transport(), pool[0].url)
     ids.create(wallet, "alice", Creation(witnesses=(aid,)))
     asked = len(pool[0].asked)
-    done = collect(wallet, local_transport(), stop=lambda: True)
+    done = collect(wallet, local_transport(), patience=lambda: 0)
     assert (done.receipts, done.left) == (0, 1)
     assert len(pool[0].asked) == asked
     collect(wallet, local_transport())
@@ -537,3 +537,83 @@ def test_claims_of_strangers_are_not_kept(wallet: LocalWallet, pool: list[StubWi
     assert event is not None
     assert Claims(couples=event.proofs.couples) == Claims()
     assert _have(wallet, 0) == 1
+
+
+def _noting(codes: list[str]) -> Callable[[Request], None]:
+    """Note which code each request carries."""
+
+    def note(request: Request) -> None:
+        codes.append(request.headers.get("keystead-invitation", ""))
+
+    return note
+
+
+def test_a_code_goes_to_its_witness_until_that_took_the_event(
+    wallet: LocalWallet, pool: list[StubWitness], tmp_path: Path
+) -> None:
+    """Each request until the receipt carries it, no other witness sees it; then it is forgotten."""
+    aids = tuple(find_witness(wallet, local_transport(), one.url) for one in pool[:2])
+    record = ids.create(wallet, "alice", Creation(witnesses=aids))
+    renewal.invite(wallet, record.aid, {aids[0]: "open-sesame"})
+    stored = b"".join(one.read_bytes() for one in tmp_path.rglob("*") if one.is_file())
+    assert b"open-sesame" not in stored  # it is sealed
+    codes: list[list[str]] = [[], []]
+    for one, seen in zip(pool, codes, strict=False):
+        one.instead = _noting(seen)
+    collect(wallet, local_transport())
+    asked = [one.asked[1:] for one in pool[:2]]  # the first was who it is
+    assert asked == [["PUT /", "POST /receipts", "POST /"]] * 2
+    assert codes == [["open-sesame", "open-sesame", ""], ["", "", ""]]
+    assert submissions(wallet) == []
+    ids.anchor(wallet, "alice", [SEAL])
+    collect(wallet, local_transport())
+    assert codes[0][3:] == ["", ""]
+
+
+def test_who_was_shut_out_gets_the_log_with_the_next_code(
+    wallet: LocalWallet, pool: list[StubWitness]
+) -> None:
+    """A new witness that refused a code needs what came before the event, with the right one."""
+    record = _create(wallet, pool[:2], 1)
+    new = find_witness(wallet, local_transport(), pool[2].url)
+
+    def closed(request: Request) -> Response | None:
+        good = request.headers.get("keystead-invitation") == "right"
+        return None if good else Response(403)
+
+    pool[2].instead = closed
+    ids.rotate(wallet, "alice", Change(witnesses_added=(new,), witness_threshold=2))
+    renewal.invite(wallet, record.aid, {new: "wrong"})
+    collect(wallet, local_transport())
+    (work,) = submissions(wallet)
+    left = work.delivery(new)
+    assert left is not None
+    assert (left.step, left.code) == (Step.INTRODUCE, ErrorCode.NOT_ADMITTED)
+    assert "does not take the invitation" in left.detail
+    renewal.invite(wallet, record.aid, {new: "right"})
+    collect(wallet, local_transport())
+    assert _have(wallet, 1) == 3
+    assert len(pool[2].node.trunk(record.aid)) == 2
+
+
+def test_a_code_that_is_given_up_is_forgotten(wallet: LocalWallet, pool: list[StubWitness]) -> None:
+    """Neither work that was given up nor work for a receipt that came keeps one."""
+    aids = tuple(find_witness(wallet, local_transport(), one.url) for one in pool[:2])
+    record = ids.create(wallet, "alice", Creation(witnesses=aids))
+    renewal.invite(wallet, record.aid, dict.fromkeys(aids, "code"))
+    renewal.give_up(wallet, record.aid, witness=aids[0])
+    (work,) = submissions(wallet)
+    assert [one.invitation for one in work.deliveries] == ["", "code"]
+
+
+def test_who_is_refused_again_and_again_is_asked_less_often(
+    wallet: LocalWallet, pool: list[StubWitness]
+) -> None:
+    """To be introduced anew in between does not begin the count anew."""
+    aid = find_witness(wallet, local_transport(), pool[0].url)
+    ids.create(wallet, "alice", Creation(witnesses=(aid,)))
+    pool[0].instead = lambda _: Response(403)
+    for attempts in (1, 2, 3):
+        collect(wallet, local_transport(), at_once=True)
+        (work,) = submissions(wallet)
+        assert work.deliveries[0].attempts == attempts
