@@ -121,11 +121,11 @@ class EventProcessor:
                 self._follow(outcome, context, results)
         return results
 
-    def expire(self, now: datetime) -> list[Result]:
-        """Drop what has waited too long."""
+    def expire(self, now: datetime, most: int | None = None) -> list[Result]:
+        """Drop what has waited too long, up to a number of entries."""
         error = VerificationError(ErrorCode.EXPIRED, f"waited for {self._limits.held_for}")
         results = []
-        for held in list(self.store.due(now - self._limits.held_for)):
+        for held in list(self.store.due(now - self._limits.held_for, most)):
             drop = Decision(Rejected(error), release=(held.key,))
             self.store.advance(held.waiting.log, partial(_settled, drop))
             results.append(Result(held.waiting.message, drop.verdict, again=True))

@@ -43,6 +43,7 @@ from keystead.ports.witness import Admitted, Origin, Promise, ReceiptSigner, Wit
 
 MAIL_KEPT_FOR: Final = timedelta(hours=1)  # who asks for answers does so every few seconds
 _DELEGATORS_MORE: Final = 8  # delegators that are kept for each identifier: the deepest delegation
+_DROPPED_AT_ONCE: Final = 128  # entries that waited too long: 30 ms
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -263,8 +264,10 @@ class Witness:
         """
         self._receipts.flush()
 
-    def tidy(self, now: datetime, *, probe: bool = False) -> int:
-        """Drop what has waited too long and save what is left to save; tell how much was dropped.
+    def tidy(self, now: datetime, *, probe: bool = False) -> bool:
+        """Save what is left to save, and drop a part of what has waited too long.
+
+        Tells whether there is more to do; callers wait meanwhile.
 
         Args:
             now: the time.
@@ -280,11 +283,11 @@ class Witness:
             if probe:
                 self._receipts.count()
             self.store.expire_mail(microseconds(now - MAIL_KEPT_FOR))
-            return len(self._processor.expire(now))
+            return len(self._processor.expire(now, _DROPPED_AT_ONCE))
 
         dropped = self.store.run(work)
         self._receipts.counted()
-        return dropped
+        return dropped == _DROPPED_AT_ONCE or self.store.give_back()
 
     def recover(self, aid: Aid, messages: Iterable[Message], now: datetime) -> bool:
         """Take the log of an identifier from other sources after a restore: all that there are.

@@ -140,8 +140,8 @@ class EventStore(KelReader, Protocol):
             decide: called at least once; it may be called again on another snapshot.
         """
 
-    def due(self, before: datetime) -> Iterator[Held]:
-        """Give the entries of the escrow that are there since before a time."""
+    def due(self, before: datetime, most: int | None = None) -> Iterator[Held]:
+        """Give the entries of the escrow that are there since before a time, up to a number."""
 
     def identifiers(self) -> Iterator[Aid]:
         """Give the identifiers whose logs are here, in the order of their inceptions."""

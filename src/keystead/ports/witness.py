@@ -98,6 +98,9 @@ class WitnessStore(Protocol):
     def snapshot(self) -> AbstractContextManager[object]:
         """Read: all that is read inside is of one moment."""
 
+    def give_back(self) -> bool:
+        """Give a part of the room that was freed back to the system; tell whether there is more."""
+
     def about(self) -> WitnessRow:
         """Return which witness this is.
 

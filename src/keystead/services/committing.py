@@ -28,6 +28,7 @@ _BATCH: Final = 128  # submissions of one transaction: more of them wait no less
 _LEAST: Final = 16  # what waits is not divided further, so that one part is signed beside the next
 _IDLE_SECONDS: Final = 0.05  # without work; then what may be lost is saved
 _TIDY_SECONDS: Final = 10.0
+_SOON_SECONDS: Final = 0.1  # when there is more to tidy up: others get most of the time
 
 
 class _Waiting(msgspec.Struct, gc=False):
@@ -77,6 +78,7 @@ class Committer:
         self._ready: Future[None] = Future()
         self.fault: ErrorCode | None = None
         self.quarantined = False
+        self._untidy = False
         self.broken: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -131,7 +133,7 @@ class Committer:
             self._serve(witness)
 
     def _serve(self, witness: Witness) -> None:
-        tidied, last, idle = time.monotonic(), False, True
+        next_tidy, last, idle = time.monotonic() + _TIDY_SECONDS, False, True
         waiting: list[_Waiting] = []
         unfinished: _Unfinished | None = None
         while waiting or not last:
@@ -157,15 +159,16 @@ class Committer:
             for job in jobs:
                 _end(job.ended, lambda job=job: job.work(witness))  # type: ignore[misc] # bound here
             idle = not batch
-            if last or time.monotonic() - tidied > _TIDY_SECONDS or (idle and self.fault):
+            if last or time.monotonic() >= next_tidy or (idle and self.fault):
                 self._attempt(partial(self._tidy, witness))
-                tidied = time.monotonic()
+                next_tidy = time.monotonic() + (_SOON_SECONDS if self._untidy else _TIDY_SECONDS)
 
     def _gathered(self, *, wait: bool, idle: bool) -> Iterator[list[_Waiting] | _Job | None]:
         """Give what was handed in; wait for the first of it if there is nothing to do."""
         with contextlib.suppress(queue.Empty):
             if wait:
-                yield self._work.get(timeout=1.0 if idle else _IDLE_SECONDS)
+                long = idle and not self._untidy
+                yield self._work.get(timeout=1.0 if long else _IDLE_SECONDS)
             for _ in range(_BATCH):
                 yield self._work.get_nowait()
 
@@ -205,7 +208,8 @@ class Committer:
         _tell(batch, [error] * len(batch))
 
     def _tidy(self, witness: Witness) -> None:
-        witness.tidy(self._now(), probe=self.fault is not None)
+        self._untidy = False
+        self._untidy = witness.tidy(self._now(), probe=self.fault is not None)
         self.fault = None
 
     def _attempt(self, work: Callable[[], None]) -> None:

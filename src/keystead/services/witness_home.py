@@ -29,6 +29,7 @@ from keystead.keri.verdicts import Source
 from keystead.keystores.receipting import LocalReceiptSigner
 from keystead.keystores.receipting_process import RemoteReceiptSigner
 from keystead.keystores.service_key import ServiceKey, read_envelope
+from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor
 from keystead.node.witness import Admission, Witness
 from keystead.stores import files
@@ -45,10 +46,12 @@ class WitnessHome(msgspec.Struct, frozen=True):
     Attributes:
         folder: its database and its sealed key.
         state: below it, in a folder of its own, what each witness of this machine has signed.
+        limits: bounds of what it takes and keeps.
     """
 
     folder: Path
     state: Path
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def aid(self) -> Aid:
@@ -125,12 +128,12 @@ class WitnessHome(msgspec.Struct, frozen=True):
         """
         with ExitStack() as stack:
             stack.enter_context(self.alone(shared=shared and (self.folder / LOCATION).exists()))
-            store = DatabaseWitness.open(self.folder)
+            store = DatabaseWitness.open(self.folder, self.limits)
             stack.callback(store.close)
             memory = self.memory(self.aid)
             signer = RemoteReceiptSigner.start(self.folder / KEY, memory, passphrase)
             stack.callback(signer.close)
-            yield Witness(store, signer, admission=admission)
+            yield Witness(store, signer, admission=admission, limits=self.limits)
 
     @contextmanager
     def alone(self, *, shared: bool = False) -> Iterator[None]:

@@ -16,6 +16,9 @@ from keystead.stores.schema import Migration
 T = TypeVar("T")
 
 BUSY_SECONDS = 5.0
+_SPARE_PAGES = 256  # 1 MiB; what is freed is used again
+_GIVEN_BACK = 512  # pages at once: writers wait for it some 20 ms
+_INCREMENTAL = 2
 
 _SETTINGS = (
     "foreign_keys = ON",
@@ -24,6 +27,7 @@ _SETTINGS = (
     "trusted_schema = OFF",  # a changed schema must not run what it likes
     "cell_size_check = ON",
     "fullfsync = ON",  # on macOS only this reaches the disk
+    "journal_size_limit = 8388608",  # the log of writes keeps no more than 8 MiB
 )
 # Primary result code of SQLite -> code of the error. Any other is store.io.
 _CODES = {
@@ -225,6 +229,22 @@ class Database:
         ((latest,),) = self.rows(f"SELECT max({column}) FROM {table}")  # noqa: S608 - names of the program's own
         return (latest or 0) + 1
 
+    def give_back(self) -> bool:
+        """Give a part of the room that was freed back to the system; tell whether there is more.
+
+        Raises:
+            StoreError: as `transaction`.
+        """
+        ((mode,),) = self.rows("PRAGMA auto_vacuum")
+        ((free,),) = self.rows("PRAGMA freelist_count")
+        if mode != _INCREMENTAL or free <= _SPARE_PAGES:
+            return False
+        self.rows(f"PRAGMA incremental_vacuum({_GIVEN_BACK})")
+        if free - _GIVEN_BACK > _SPARE_PAGES:
+            return True
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # only then the file gets shorter
+        return False
+
     def scrub(self) -> None:
         """Leave no copy of what was deleted: not in the log of writes, nor in older copies.
 
@@ -337,6 +357,8 @@ class Database:
     def _prepare(self, steps: tuple[Migration, ...]) -> None:
         """Set what needs a database that is one, and bring the schema up to date."""
         with self._faults():
+            if schema.is_empty(self.connection):  # later it has no effect
+                self.connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             (mode,) = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise StoreError(

@@ -183,10 +183,11 @@ class MemoryStore:
             unblocked = self._escrow.waiting_for(arrived_with(accepted.event))
         return Outcome(decision, accepted, unblocked, evicted)
 
-    def due(self, before: datetime) -> Iterator[Held]:
-        """Give the entries of the escrow that are there since before a time."""
+    def due(self, before: datetime, most: int | None = None) -> Iterator[Held]:
+        """Give the entries of the escrow that are there since before a time, up to a number."""
         # All are looked at: after a clock was set back, the order of arrival is not that of times.
-        yield from [held for held in self._escrow.entries.values() if held.since < before]
+        found = [held for held in self._escrow.entries.values() if held.since < before]
+        yield from found[:most]
 
     def identifiers(self) -> Iterator[Aid]:
         """Give the identifiers whose logs are here, in the order of their inceptions."""

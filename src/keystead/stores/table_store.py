@@ -129,9 +129,9 @@ class TableStore:
         """
         self._logs.attach(accepted.event.aid, accepted.first_seen_number, fresh)
 
-    def due(self, before: datetime) -> Iterator[Held]:
-        """Give the entries of the escrow that are there since before a time."""
-        return self._waiting.due(before)
+    def due(self, before: datetime, most: int | None = None) -> Iterator[Held]:
+        """Give the entries of the escrow that are there since before a time, up to a number."""
+        return self._waiting.due(before, most)
 
     def identifiers(self) -> Iterator[Aid]:
         """Give the identifiers whose logs are here, in the order of their inceptions."""

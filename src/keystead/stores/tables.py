@@ -67,5 +67,8 @@ class TableDatabase(Protocol):
     def damage(self) -> Iterator[tuple[str, str]]:
         """Give what is wrong with the database itself: where, and what."""
 
+    def give_back(self) -> bool:
+        """Give a part of the room that was freed back to the system; tell whether there is more."""
+
     def close(self) -> None:
         """Close it; what was not committed is gone."""

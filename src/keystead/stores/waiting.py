@@ -14,6 +14,7 @@ from keystead.stores.tables import TableDatabase
 
 # What all shares take together is kept under this name.
 ALL: Final = ""
+_ENTRIES: Final = 1 << 62  # more than there can be
 _FIND: Final = f"SELECT {HELD_COLUMNS} FROM held"  # noqa: S608 - names of columns
 _LARGEST: Final = (
     "SELECT log, message FROM held_share WHERE log != '' AND (entries > ? OR size > ?)"
@@ -63,9 +64,10 @@ class WaitingTables:
         """Give everything, oldest first."""
         yield from self._find("ORDER BY arrived")
 
-    def due(self, before: datetime) -> Iterator[Held]:
-        """Give what is there since before a time, in the order of arrival."""
-        yield from self._find("WHERE since < ? ORDER BY arrived", rows.to_microseconds(before))
+    def due(self, before: datetime, most: int | None = None) -> Iterator[Held]:
+        """Give what is there since before a time, up to a number, in the order of arrival."""
+        values = (rows.to_microseconds(before), _ENTRIES if most is None else most)
+        yield from self._find("WHERE since < ? ORDER BY arrived LIMIT ?", *values)
 
     def waiting_for(self, arrived: tuple[MissingKey, ...]) -> tuple[Held, ...]:
         """Return the entries that wait for any of these, oldest first."""

@@ -98,6 +98,10 @@ class DatabaseWitness:
         """Read: all that is read inside is of one moment."""
         return self.database.snapshot()
 
+    def give_back(self) -> bool:
+        """Give a part of the room that was freed back to the system; tell whether there is more."""
+        return self.database.give_back()
+
     def about(self) -> WitnessRow:
         """Return which witness this is.
 
