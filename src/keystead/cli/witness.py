@@ -247,7 +247,8 @@ def invite(home: "WitnessHome", *, uses: int, days: int, json_output: bool) -> N
         click.echo(as_json(report))
         return
     click.echo(code)
-    say(f"lets in {uses} within {days} days: the header KEYSTEAD-INVITATION of a request")
+    say(f"lets in {uses} within {days} days: a line WITNESS CODE of keystead id create --invitations")
+    say("other programs send it as the header KEYSTEAD-INVITATION")
 
 
 @witness.command(
