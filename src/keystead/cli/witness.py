@@ -247,7 +247,7 @@ def invite(home: "WitnessHome", *, uses: int, days: int, json_output: bool) -> N
         click.echo(as_json(report))
         return
     click.echo(code)
-    say(f"lets in {uses} within {days} days: a line WITNESS CODE of keystead id create --invitations")
+    say(f"lets in {uses} within {days} days: for keystead id create --invitations")
     say("other programs send it as the header KEYSTEAD-INVITATION")
 
 
