@@ -1,6 +1,10 @@
 """keri's own commands with our witnesses: the same log at each, all receipts, and it is found."""
 
 import json
+import os
+import re
+import shlex
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -8,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import keystead
-from support.kli import Kli
+from support.commands import COMMAND, ROOT, keystead
+from support.kli import Kli, kli_command, kli_environment
 from support.peer import MEMORY, NOT_RUN, Peer, environment, find_python
 from support.pools import Member, assert_agree, fetch, our_witnesses
 
@@ -116,6 +120,31 @@ def test_kli_is_a_delegate(ann: Kli, ben: Kli, pool: list[Member]) -> None:
     ann("interact", "--alias", "root", "--data", seal, "--receipt-endpoint")
     assert f"Prefix  {delegate}" in ben.end(waiting)
     assert_agree(pool[:3], delegate, 0, root)
+
+
+def test_the_manual(python: Path, pool: list[Member], tmp_path: Path) -> None:
+    """Its commands work as they stand there, one after another."""
+    page = (ROOT / "docs" / "interop.md").read_text("utf-8")
+    (commands,) = re.findall(r"```sh\n(kli init.*?)```", page, re.DOTALL)
+    shim = tmp_path / "bin" / "kli"
+    shim.parent.mkdir()
+    words = shlex.join(kli_command(python, tmp_path / "kli", []))
+    shim.write_text(f'#!/bin/sh\nexec {words} "$@"\n', "utf-8")
+    shim.chmod(0o700)
+    places = {f"URL{number}": one.url for number, one in enumerate(pool, 1)}
+    aids = {f"AID{number}": one.aid for number, one in enumerate(pool, 1)}
+    path = f"{shim.parent}:{COMMAND.parent}:{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["/bin/sh", "-e", "-c", commands],
+        env={**os.environ, **kli_environment(tmp_path), **places, **aids, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=180,
+    )
+    assert ran.returncode == 0, (ran.stdout, ran.stderr)
+    assert "3 events accepted, 0 waiting, 0 duplicitous, 0 refused" in ran.stdout
 
 
 def _last_known(kli: Kli, aid: str) -> int:
