@@ -15,12 +15,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from keystead.cesr.keys import Aid
 from keystead.errors import KeysteadError
 from keystead.keri.messages import Query
 from keystead.node import answering
 from keystead.node.publishing import is_witnessed
-from keystead.node.queries import MAILBOX
+from keystead.node.queries import MAILBOX, MailboxAnswer
 from keystead.node.witness import Witness
 from keystead.services.committing import Committer
 
@@ -124,6 +126,14 @@ class Mailboxes:
             self._bells[aid].discard(bell)
             if not self._bells[aid]:
                 del self._bells[aid]
+
+
+def mailbox_for(box: MailboxAnswer, querier: Aid) -> MailboxAnswer:
+    """Leave out what is for its owner alone: others get receipts, as members of a group do."""
+    if box.aid == querier:
+        return box
+    topics = {topic: first for topic, first in box.topics.items() if topic == RECEIPT_TOPIC}
+    return msgspec.structs.replace(box, topics=topics)
 
 
 def is_answerable(witness: Witness, query: Query) -> bool:

@@ -29,7 +29,7 @@ from keystead.node.witness import EventAnswer, Status, Submission, Submitted, Wi
 from keystead.services.addresses import client_prefix
 from keystead.services.committing import Committer
 from keystead.services.http import Request, Response
-from keystead.services.mailbox import Mailboxes, is_answerable
+from keystead.services.mailbox import Mailboxes, is_answerable, mailbox_for
 from keystead.services.rates import Rate, RateLimit
 from keystead.services.refusals import error_response, refusal
 
@@ -443,7 +443,7 @@ def _answer_one(
         what = "there is no such log here"
         raise VerificationError(ErrorCode.NOT_ADMITTED, what) from None
     if isinstance(found, MailboxAnswer):
-        return found
+        return mailbox_for(found, querier)
     for topic, message in found:
         witness.store.put_mail(querier, topic, message, microseconds(now))
     return None
