@@ -209,6 +209,10 @@ class LocalReceiptSigner:
         query = "SELECT 1 FROM signed WHERE aid = ? AND said = ?"
         return self._connection.execute(query, (event.aid, event.said)).fetchone() is not None
 
+    def _has_signed_below(self, event: AnyKeyEvent) -> bool:
+        query = "SELECT 1 FROM signed WHERE aid = ? AND sn < ? AND stands = 1"
+        return self._connection.execute(query, (event.aid, event.sn)).fetchone() is not None
+
     def _check(self, event: AnyKeyEvent) -> bool:
         """Check an event that is new here against all that stands of its log.
 
@@ -225,7 +229,7 @@ class LocalReceiptSigner:
         rows = self._connection.execute(query, (event.aid, event.sn - 1)).fetchall()
         before = [said for sn, said, _, _ in rows if sn == event.sn - 1]
         later = [(sn, rank) for sn, _, _, rank in rows if sn >= event.sn]
-        if before and before[0] != event.prior_said:
+        if before != [event.prior_said] and (before or self._has_signed_below(event)):
             raise _second(event, "does not continue what was signed")
         if not later:
             return False

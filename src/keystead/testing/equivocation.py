@@ -67,7 +67,7 @@ class Events:
 
     def may_both(self, one: Event, other: Event) -> bool:
         """Tell whether an honest witness can have seen both as first, one after the other."""
-        left, right = self._since_fork(one, other)
+        left, right = self.since_fork(one, other)
         if not left or not right:
             return True  # one is behind the other
         kinds = {left[0].kind, right[0].kind}
@@ -78,7 +78,7 @@ class Events:
         lost = left if left[0].kind == "ixn" else right
         return all(event.kind == "ixn" for event in lost)  # A0: "not before any other rotation"
 
-    def _since_fork(self, one: Event, other: Event) -> tuple[list[Event], list[Event]]:
+    def since_fork(self, one: Event, other: Event) -> tuple[list[Event], list[Event]]:
         """Return the two branches behind the last event that both have."""
         left, right = self._branch(one), self._branch(other)
         while left and right and left[0].said == right[0].said:

@@ -1,12 +1,12 @@
 """Witnesses with one fault each, which the simulation must find out."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from keystead.cesr.keys import Aid, Said
 from keystead.errors import KeysteadError
 from keystead.keri.events import AnyKeyEvent
-from keystead.node.witness import Admission, Submission, Submitted, Witness
+from keystead.node.witness import CLOSED, Admission, Submission, Submitted, Witness
 from keystead.ports.witness import ReceiptSigner, WitnessStore
 from keystead.testing.simulation.servers import Kind, WatchedSigner
 
@@ -58,10 +58,10 @@ class Blind(Witness):
     """Signs whatever is valid by itself, as if nothing had been seen before."""
 
     def __init__(
-        self, store: WitnessStore, signer: ReceiptSigner, *, admission: Admission, **given: Any
+        self, store: WitnessStore, signer: ReceiptSigner, *, admission: Admission = CLOSED
     ) -> None:
         """Keep the signer at hand."""
-        super().__init__(store, signer, admission=admission, **given)
+        super().__init__(store, signer, admission=admission)
         assert isinstance(signer, WatchedSigner)  # noqa: S101 - of a simulation
         self._direct = signer
 
