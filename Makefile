@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint format bench mutate crash-kill crash-power crash-faults interop lock clean
+.PHONY: demo test lint format bench mutate simulate crash-kill crash-power crash-faults interop lock clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/keystead demo
@@ -37,17 +37,23 @@ mutate: N ?= 100000
 mutate: $(VENV)/dev.stamp
 	$(BIN)/python -m keystead.testing.mutate --count $(N)
 
+simulate: N ?= 2000
+simulate: $(VENV)/dev.stamp
+	$(BIN)/python -m keystead.testing.simulation --seeds $(N)
+
+# WORKLOAD: wallet or witness.
+crash-kill crash-power crash-faults: WORKLOAD ?= wallet
 crash-kill crash-power: N ?= 10000
 crash-kill: $(VENV)/dev.stamp
-	$(BIN)/python -m keystead.testing.crash kill --count $(N)
+	$(BIN)/python -m keystead.testing.crash kill --workload $(WORKLOAD) --count $(N)
 
 # The next two need strace (apt-get install strace).
 crash-power: $(VENV)/dev.stamp
-	$(BIN)/python -m keystead.testing.crash power --count $(N)
+	$(BIN)/python -m keystead.testing.crash power --workload $(WORKLOAD) --count $(N)
 
 crash-faults: EVERY ?= 1
 crash-faults: $(VENV)/dev.stamp
-	$(BIN)/python -m keystead.testing.crash faults --every $(EVERY)
+	$(BIN)/python -m keystead.testing.crash faults --workload $(WORKLOAD) --every $(EVERY)
 
 # Where there is no Python from 3.12.6 on, this fails; `make test` then leaves these tests out.
 interop: $(VENV)/dev.stamp
