@@ -48,6 +48,10 @@ class Events:
         self._known[event.said] = event
         return event
 
+    def __contains__(self, said: object) -> bool:
+        """Tell whether an event is known."""
+        return said in self._known
+
     def __getitem__(self, said: str) -> Event:
         """Return an event by its digest."""
         return self._known[said]

@@ -86,7 +86,7 @@ class WitnessWorkload:
         self.operate(root, "init", told.append)
         with _opened(root) as one:
             for owner in range(_OWNERS) if operation != "incept" else ():
-                for step in _story(owner)[:6]:
+                for step in told_by(owner)[:6]:
                     _submit(one, [step.event], told.append)
         return told
 
@@ -97,16 +97,16 @@ class WitnessWorkload:
             acknowledge(b"init")
             return
         with _opened(root) as one:
-            first = _story(0)
+            first = told_by(0)
             match operation:
                 case "incept":
                     _submit(one, [first[0].event], acknowledge)
                 case "continue":
-                    _submit(one, [_story(1)[5].event], acknowledge)
+                    _submit(one, [told_by(1)[5].event], acknowledge)
                 case "recover":
                     _submit(one, [first[6].event], acknowledge)
                 case "several":
-                    _submit(one, [_story(owner)[6].event for owner in range(3)], acknowledge)
+                    _submit(one, [told_by(owner)[6].event for owner in range(3)], acknowledge)
                 case _:
                     _submit(one, [first[4].event], acknowledge)
             one.flush()
@@ -129,7 +129,7 @@ class WitnessWorkload:
             ]
             history = dict(given)
             for owner in range(_OWNERS):
-                findings += _provoke(one, _story(owner), history)
+                findings += _provoke(one, told_by(owner), history)
             one.flush()
             return findings + _unfounded(one)
 
@@ -138,7 +138,7 @@ def _work(one: Witness, acknowledge: Acknowledge, random: Random) -> None:
     """Submit what comes next of some owners, with rivals of what came before."""
     at_once: list[Signed] = []
     for owner in random.sample(range(_OWNERS), random.randint(1, _MOST_AT_ONCE)):
-        story = _story(owner)
+        story = told_by(owner)
         aid = story[0].event.event.aid
         done = sum(1 for _ in one.store.events.first_seen(aid))
         if done and random.random() < 0.3:  # noqa: PLR2004 - a third
@@ -184,7 +184,8 @@ def _provoke(
         for each in (step.event, step.rival):
             if each is not None:
                 known.add(each.event.raw)
-    yield from known.contradictions(one for owner, _, one in history if owner == aid)
+    receipted = (one for owner, _, one in history if owner == aid)
+    yield from known.contradictions(one for one in receipted if one in known)
 
 
 def _examined(one: Witness) -> list[str]:
@@ -235,7 +236,7 @@ def _home(root: Path) -> WitnessHome:
 
 
 @cache
-def _story(owner: int) -> tuple[Step, ...]:
+def told_by(owner: int) -> tuple[Step, ...]:
     """Return all that an owner ever does, in order, with a rival for each event."""
     author = Author(f"crash owner {owner}", witnesses=[_ME])
     cut = author
