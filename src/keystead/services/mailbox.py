@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from keystead.cesr.keys import Aid
+from keystead.cesr.keys import Aid, Said
 from keystead.errors import KeysteadError
 from keystead.keri.messages import Query
 from keystead.node import answering
@@ -28,6 +28,7 @@ from keystead.services.committing import Committer
 
 RECEIPT_TOPIC: Final = "/receipt"
 _SECONDS: Final = 30.0  # peers open the stream anew after that
+_LOOK_SECONDS: Final = 2.0  # between looks at what other processes have stored
 _RETRY: Final = 5000  # milliseconds
 _AT_ONCE: Final = 64  # receipts that are looked up in one go; others wait meanwhile
 _AWAITED: Final = 64  # who may wait for the log of who asks to grow, in all
@@ -78,10 +79,15 @@ class Mailboxes:
         """
         ends = time.monotonic() + _SECONDS
         with self._heard(aid) as bell, self._counted(prefix) as allowed:
+            known = await self._end_of(aid)
             yield
-            while allowed and await _wait(bell, ends):
-                bell.clear()
-                yield
+            while allowed and time.monotonic() < ends:
+                rang = await _wait(bell, ends)
+                end = await self._end_of(aid)
+                if rang or end != known:
+                    bell.clear()
+                    known = end
+                    yield
 
     async def stream(self, recipient: Aid, topics: dict[str, int]) -> AsyncIterator[bytes]:
         """Give the messages for an identifier as they come, for half a minute.
@@ -101,8 +107,14 @@ class Mailboxes:
                     topics[topic] = place + 1
                     head = f"id: {place}\nevent: {topic}\nretry: {_RETRY}\ndata: "
                     yield head.encode() + message + b"\n\n"
-                if time.monotonic() > ends or (not found and not await _wait(bell, ends)):
+                if time.monotonic() > ends:
                     return
+                if not found:
+                    await _wait(bell, ends)
+
+    async def _end_of(self, aid: Aid) -> Said | None:
+        head = await self._committer.run(lambda one: one.find(aid))
+        return None if head is None else head.event.said
 
     @contextlib.contextmanager
     def _counted(self, prefix: str) -> Iterator[bool]:
@@ -149,9 +161,10 @@ def _asked_for(query: Query) -> Aid:
 
 
 async def _wait(bell: asyncio.Event, ends: float) -> bool:
-    """Wait for a bell; tell whether it rang in time."""
+    """Wait a moment for a bell; tell whether it rang. Another process of the witness rings none."""
     try:
-        await asyncio.wait_for(bell.wait(), max(0.0, ends - time.monotonic()))
+        left = max(0.0, ends - time.monotonic())
+        await asyncio.wait_for(bell.wait(), min(left, _LOOK_SECONDS))
     except TimeoutError:
         return False
     return True
