@@ -100,14 +100,22 @@ class Signed(msgspec.Struct):
     failure: Failure | None = None
 
 
+class Numbered(msgspec.Struct):
+    """A request with its number, which the answer repeats."""
+
+    number: int
+    request: Request
+
+
 class Answer(msgspec.Struct):
     """The result of a request, as MessagePack of its own, or why there is none."""
 
+    number: int
     result: msgspec.Raw = msgspec.Raw(b"\xc0")
     failure: Failure | None = None
 
 
-_REQUESTS: Final = msgspec.msgpack.Decoder(Request)
+_REQUESTS: Final = msgspec.msgpack.Decoder(Numbered)
 _ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
 
 
@@ -120,6 +128,8 @@ class RemoteReceiptSigner:
         self._connection = connection
         self._aid = Aid("")
         self._asked: SignReceipts | None = None  # the answer has not been received
+        self._number = 0  # of the last request
+        self._lost = False  # an answer did not come: what comes next may be to any request
 
     @classmethod
     def start(cls, key: Path, folder: Path, passphrase: bytes) -> "RemoteReceiptSigner":
@@ -219,6 +229,8 @@ class RemoteReceiptSigner:
             found = self._receive(list[Signed])
         else:
             found = self._ask(request, list[Signed])
+        if len(found) != len(events):
+            raise self._give_up("answers something else")
         return [one.signature if one.failure is None else _refusal(one.failure) for one in found]
 
     def sign_reply(self, payload: bytes) -> bytes:
@@ -234,31 +246,39 @@ class RemoteReceiptSigner:
         """Take an answer off the line that nobody waits for."""
         if self._asked is not None:
             self._asked = None
-            with suppress(KeysteadError):
+            with suppress(KeysteadError):  # if it is lost, so is the next one
                 self._receive(list[Signed])
 
     def _send(self, request: Request) -> None:
+        if self._lost:
+            raise KeystoreError(ErrorCode.SIGNER_PROCESS, "the signer process was given up")
+        self._number += 1
         try:
-            protocol.send(self._connection, request)
+            protocol.send(self._connection, Numbered(self._number, request))
         except OSError as error:
-            raise _silent(error) from None
+            raise self._give_up(f"does not answer: {type(error).__name__}") from None
 
     def _receive(self, kind: type[T]) -> T:
         try:
             data = protocol.receive(self._connection)
+            answer = None if data is None else _ANSWERS.decode(data)
         except OSError as error:
-            raise _silent(error) from None
-        if data is None:
-            raise KeystoreError(ErrorCode.SIGNER_PROCESS, "the signer process has ended")
-        answer = _ANSWERS.decode(data)
+            raise self._give_up(f"does not answer: {type(error).__name__}") from None
+        except (msgspec.MsgspecError, KeystoreError):
+            raise self._give_up("answers something else") from None
+        if answer is None:
+            raise self._give_up("has ended")
+        if answer.number != self._number:
+            raise self._give_up("answers another request")
         if answer.failure is not None:
             raise answer.failure.error()
         return msgspec.msgpack.decode(answer.result, type=kind)
 
-
-def _silent(error: OSError) -> KeystoreError:
-    what = f"the signer process does not answer: {type(error).__name__}"
-    return KeystoreError(ErrorCode.SIGNER_PROCESS, what)
+    def _give_up(self, why: str) -> KeystoreError:
+        """Use the process no more: a late answer must not be taken for that of another request."""
+        self._lost = True
+        self._connection.close()
+        return KeystoreError(ErrorCode.SIGNER_PROCESS, f"the signer process {why}")
 
 
 def _refusal(failure: Failure) -> KeystoreError:
@@ -271,7 +291,8 @@ def serve(connection: socket.socket) -> None:
     """Answer requests until the other end is closed."""
     signer: LocalReceiptSigner | None = None
     while (data := protocol.receive(connection)) is not None:
-        request = _REQUESTS.decode(data)
+        asked = _REQUESTS.decode(data)
+        request, number = asked.request, asked.number
         try:
             if isinstance(request, Open):
                 key = ServiceKey.open(Path(request.key), request.passphrase)
@@ -280,12 +301,13 @@ def serve(connection: socket.socket) -> None:
             else:
                 assert signer is not None  # noqa: S101 - it is opened first
                 result = _do(signer, request)
-            answer = Answer(msgspec.Raw(msgspec.msgpack.encode(result)))
+            answer = Answer(number, msgspec.Raw(msgspec.msgpack.encode(result)))
         except KeysteadError as error:
-            answer = Answer(failure=Failure.of(error))
+            answer = Answer(number, failure=Failure.of(error))
         except Exception as error:  # noqa: BLE001 - the text of any other could hold what was signed
             what = f"the signer process failed: {type(error).__name__}"
-            answer = Answer(failure=Failure.of(KeystoreError(ErrorCode.SIGNER_PROCESS, what)))
+            error_told = Failure.of(KeystoreError(ErrorCode.SIGNER_PROCESS, what))
+            answer = Answer(number, failure=error_told)
         protocol.send(connection, answer)
     if signer is not None:
         signer.close()

@@ -217,7 +217,25 @@ class Receipting:
                 break
             if self._is_unchanged():
                 break
+        self._check_one(events, found)
         return found
+
+    def _check_one(
+        self, events: Sequence[AcceptedEvent], found: Sequence[bytes | KeystoreError]
+    ) -> None:
+        """Check one signature of a batch, so that a signer that goes wrong is soon found out.
+
+        Raises:
+            KeystoreError: it is not good (keystore.signer_process).
+        """
+        own = parse_key(self._signer.aid)
+        for accepted, signature in zip(events, found, strict=True):
+            if isinstance(signature, KeystoreError):
+                continue
+            if not suites.verify(own.suite, own.raw, signature, accepted.event.raw):
+                what = "the signer process gives signatures that do not verify"
+                raise KeystoreError(ErrorCode.SIGNER_PROCESS, what)
+            return
 
     def _refused(self, accepted: AcceptedEvent) -> KeystoreError:
         event = accepted.event

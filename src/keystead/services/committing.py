@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from keystead.errors import ErrorCode, KeysteadError, StoreError
+from keystead.errors import ErrorCode, KeysteadError
 from keystead.node.witness import Decided, Submission, Submitted, Witness
 
 T = TypeVar("T")
@@ -28,6 +28,11 @@ _BATCH: Final = 128  # submissions of one transaction: more of them wait no less
 _LEAST: Final = 16  # what waits is not divided further, so that one part is signed beside the next
 _IDLE_SECONDS: Final = 0.05  # without work; then what may be lost is saved
 _TIDY_SECONDS: Final = 10.0
+# After a failed sync nobody knows what is on the disk, and without its signer a witness is of no
+# use. A new process reads everything again, and starts another signer.
+_BEYOND_REPAIR: Final = frozenset(
+    (ErrorCode.STORE_IO, ErrorCode.STORE_CORRUPT, ErrorCode.SIGNER_PROCESS)
+)
 _SOON_SECONDS: Final = 0.1  # when there is more to tidy up: others get most of the time
 
 
@@ -130,7 +135,11 @@ class Committer:
                 return
             self.quarantined = witness.quarantined
             self._ready.set_result(None)
-            self._serve(witness)
+            try:
+                self._serve(witness)
+            except Exception:
+                self.broken()
+                raise
 
     def _serve(self, witness: Witness) -> None:
         next_tidy, last, idle = time.monotonic() + _TIDY_SECONDS, False, True
@@ -221,11 +230,7 @@ class Committer:
 
     def _fail(self, error: KeysteadError) -> None:
         self.fault = error.code
-        if isinstance(error, StoreError) and error.code in (
-            ErrorCode.STORE_IO,
-            ErrorCode.STORE_CORRUPT,
-        ):
-            # After a failed sync nobody knows what is on the disk. A new process reads it again.
+        if error.code in _BEYOND_REPAIR:
             self.broken()
 
 
