@@ -17,6 +17,7 @@ from keystead.services.load_events import junk
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
 _DRIP_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 0.1
 _SPARE_FILES: Final = 256
 _FLOODERS: Final = 8
 
@@ -51,21 +52,26 @@ async def be_slow(address: tuple[str, int], count: int) -> None:
     """
     allow_files(count)
 
-    async def drip() -> None:
+    async def again() -> None:
         while True:
             with suppress(OSError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection(*address)
-                try:
-                    for byte in b"POST /receipts HTTP/1.1\r\nX-Slow: " + b"x" * 4096:
-                        writer.write(bytes([byte]))
-                        await writer.drain()
-                        if await _ended(reader, _DRIP_SECONDS):
-                            break
-                finally:
-                    writer.transport.abort()
+                await _drip(address)
             await asyncio.sleep(_DRIP_SECONDS)
 
-    await asyncio.gather(*(drip() for _ in range(count)))
+    await asyncio.gather(*(again() for _ in range(count)))
+
+
+async def _drip(address: tuple[str, int]) -> None:
+    """Send a head that does not end, until the server has enough."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        for byte in b"POST /receipts HTTP/1.1\r\nX-Slow: " + b"x" * 4096:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            if await _ended(reader, _DRIP_SECONDS):
+                return
+    finally:
+        writer.transport.abort()
 
 
 async def _ended(reader: asyncio.StreamReader, seconds: float) -> bool:
@@ -96,6 +102,9 @@ async def flood(address: tuple[str, int], count: int) -> Counter[str]:
                 finally:
                     writer.transport.abort()
             answers["lost"] += 1
+            if answers["lost"] >= count:
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     await asyncio.gather(*(send() for _ in range(_FLOODERS)))
     return answers
