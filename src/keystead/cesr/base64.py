@@ -1,6 +1,7 @@
 """URL-safe Base64 without padding, strict: one text for one value."""
 
 import binascii
+from functools import lru_cache
 
 from keystead.errors import DecodeError, ErrorCode
 
@@ -48,6 +49,7 @@ def to_int(text: bytes) -> int:
     return value
 
 
+@lru_cache(maxsize=1024)  # mostly counts and places
 def from_int(value: int, size: int) -> str:
     """Write `value` with `size` base 64 digits.
 

@@ -371,6 +371,7 @@ def _small_couples(data: bytes, start: int, count: int) -> tuple[list[SourceCoup
     return items, start
 
 
+@lru_cache(maxsize=1024)  # a few are written all the time
 def counter_text(kind: GroupKind, count: int) -> str:
     """Write the count code of `kind`; the big form is taken where the small one is too small.
 

@@ -44,6 +44,7 @@ _ATTACHMENT: Final = "cesr-attachment"
 _DESTINATION: Final = "cesr-destination"
 _INVITATION: Final = "keystead-invitation"
 _TOPICS: Final = 16
+_DECODE: Final = forms.decoder(DEFAULT_LIMITS)
 _NO_STORE: Final = {"Cache-Control": "no-cache"}
 
 
@@ -391,7 +392,7 @@ def _messages(stream: bytes, most: int) -> list[Message]:
     Raises:
         DecodeError: it is malformed, or has too many messages.
     """
-    reader = StreamReader(DEFAULT_LIMITS, forms.decoder(DEFAULT_LIMITS))
+    reader = StreamReader(DEFAULT_LIMITS, _DECODE)
     reader.feed(stream)
     reader.close()
     found: list[Message] = []

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from keystead.cesr import said as addressing
 from keystead.cesr.keys import Aid, digest
-from keystead.cesr.versions import Kind
+from keystead.cesr.versions import Kind, Protocol
 from keystead.errors import ErrorCode, UsageError
 from keystead.keri import build
 from keystead.keri.build import Configuration, Keys, Witnesses
@@ -290,6 +291,14 @@ def test_too_large_event_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         build.interact(STATE, [OtherData(f'"{"x" * 300_000}"')])
     assert caught.value.code is ErrorCode.ARGUMENT
+
+
+@pytest.mark.parametrize("sn", [0, 9, 0xABC, 1 << 64])
+def test_receipt_in_json_is_as_any_other_message(sn: int) -> None:
+    """The short way to write a receipt gives what the general one does."""
+    fields = {"v": "", "t": "rct", "d": STATE.said, "i": STATE.aid, "s": f"{sn:x}"}
+    general = addressing.serialize(fields, Kind.JSON, Protocol.KERI)
+    assert build.receipt(Receipt(STATE.aid, sn, STATE.said)) == general
 
 
 def test_receipt_names_the_event() -> None:
