@@ -44,6 +44,7 @@ class ErrorCode(StrEnum):
     SIGNER_SEAL = "verify.signer_seal"
     ROUTE = "verify.route"
     STALE = "verify.stale"
+    FUTURE = "verify.future"
     KEY_STATE = "verify.key_state"
     PAYLOAD = "verify.payload"
     UNSUPPORTED_MESSAGE = "verify.unsupported_message"
@@ -134,6 +135,7 @@ HINTS: dict[ErrorCode, str] = {
     ErrorCode.SIGNER_SEAL: "the signature names an event that is not in the signer's log",
     ErrorCode.ROUTE: "no handler for this route",
     ErrorCode.STALE: "a later statement of the same signer is already known",
+    ErrorCode.FUTURE: "set the clock of who signed the statement, and sign it again",
     ErrorCode.KEY_STATE: "the notice contradicts the log that was verified here",
     ErrorCode.PAYLOAD: "the payload does not match the digest in the message",
     ErrorCode.UNSUPPORTED_MESSAGE: "registry events and credentials are not verified yet",

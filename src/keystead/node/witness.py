@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 
-from keystead.cesr.body import Body
 from keystead.cesr.keys import Aid, Said, is_aid
 from keystead.cesr.stream import Message
 from keystead.errors import ErrorCode, KeysteadError, KeystoreError, StoreError, VerificationError
@@ -39,6 +38,7 @@ from keystead.keri.verdicts import (
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor, Result
 from keystead.node.receipting import Receipting, Unsaved
+from keystead.node.statements import Intake, not_admitted
 from keystead.ports.witness import Admitted, Origin, Promise, ReceiptSigner, WitnessStore
 
 MAIL_KEPT_FOR: Final = timedelta(hours=1)  # who asks for answers does so every few seconds
@@ -163,6 +163,7 @@ class Witness:
         )
         self._recovering = False
         self._receipts = Receipting(store, signer)
+        self._intake = Intake(store, self.aid, limits)
 
     @property
     def quarantined(self) -> bool:
@@ -370,7 +371,7 @@ class Witness:
             if message_type in EVENTS:
                 self._take_event(aid, message, one, done)
                 continue
-            refusal = self._refusal(message_type, message)
+            refusal = self._intake.refusal(message_type, message, one.now)
             if refusal is None:
                 self._process(message, one.now, done)
             else:
@@ -380,15 +381,6 @@ class Witness:
     def _process(self, message: Message, now: datetime, done: Submitted) -> None:
         for result in self._processor.process(message, source=Source.LOCAL, now=now):
             self._note(done, result)
-
-    def _refusal(self, message_type: str, message: Message) -> KeysteadError | None:
-        """Return why a message that is no event is not taken, before anything of it is verified.
-
-        Nothing of strangers may wait here: neither their events nor their questions about others.
-        """
-        if message_type in _ABOUT:
-            return None if self._is_known(_about(message, message_type)) else _not_admitted()
-        return VerificationError(ErrorCode.ROUTE, "a witness takes no such messages")
 
     def _take_event(self, aid: str, message: Message, one: Submission, done: Submitted) -> None:
         if not is_aid(aid):  # reading it will tell what is wrong
@@ -400,7 +392,7 @@ class Witness:
         elif found.allowed:
             self._process(message, one.now, done)
         else:
-            done.events.append(EventAnswer(aid, 0, "", Status.REFUSED, error=_not_admitted()))
+            done.events.append(EventAnswer(aid, 0, "", Status.REFUSED, error=not_admitted()))
 
     def _take_first(self, aid: Aid, message: Message, one: Submission, done: Submitted) -> None:
         """Take an event of a stranger, if it may be let in, and if keys of its log have signed it.
@@ -420,14 +412,7 @@ class Witness:
         if results and isinstance(results[0].verdict, Rejected):
             self._note(done, results[0])
         else:
-            done.events.append(EventAnswer(aid, 0, "", Status.REFUSED, error=_not_admitted()))
-
-    def _is_known(self, aid: str) -> bool:
-        if not is_aid(aid):
-            return False
-        if aid == self.aid or self.store.events.key_state(Aid(aid)) is not None:
-            return True
-        return self.store.is_neighbour(Aid(aid))
+            done.events.append(EventAnswer(aid, 0, "", Status.REFUSED, error=not_admitted()))
 
     def _let_in(self, aid: Aid, one: Submission) -> bool:
         """Let a stranger in, if an invitation or the quota allows it."""
@@ -496,6 +481,9 @@ class Witness:
         found = self.store.admitted(event.aid)
         due = any(isinstance(effect, ReceiptDue) for effect in verdict.effects)
         due = due and found is not None and found.origin is not Origin.DELEGATOR
+        # What waited may be completed after the operator shut its identifier out. What is restored
+        # was promised before.
+        due = due and (self._recovering or (found is not None and found.allowed))
         if self.quarantined and (due or verdict.supersedes):
             self._receipts.object(accepted, recovering=self._recovering)
         if not due:
@@ -515,7 +503,7 @@ class Witness:
         count = self.store.count_admitted
         others = sum(count(origin) for origin in Origin if origin is not Origin.DELEGATOR)
         if count(Origin.DELEGATOR) >= _DELEGATORS_MORE * max(1, others):
-            done.errors.append(_not_admitted())
+            done.errors.append(not_admitted())
             return
         admitted = self.store.admitted(message.aid)
         since = "" if admitted is None else admitted.since
@@ -579,31 +567,10 @@ def _is_proven(result: Result) -> bool:
             return False
 
 
-def _not_admitted() -> VerificationError:
-    return VerificationError(ErrorCode.NOT_ADMITTED, "this identifier was not let in here")
-
-
 def _plain(message: object, status: Status) -> EventAnswer:
     if not isinstance(message, KeyEvent):
         return EventAnswer("", 0, "", status)
     return EventAnswer(message.aid, message.sn, message.said, status)
-
-
-# Message type -> field and labels of the identifier that a message is about.
-_ABOUT: Final = {"rct": ("", ("i",)), "qry": ("q", ("i",)), "rpy": ("a", ("cid", "eid", "i"))}
-
-
-def _about(message: Message, message_type: str) -> str:
-    """Return the identifier whose log tells whether a message is of use here; unchecked."""
-    if not isinstance(message.content, dict):
-        return ""
-    block: Body = message.content
-    field, labels = _ABOUT[message_type]
-    if field:
-        inner = block.get(field)
-        block = inner if isinstance(inner, dict) else {}
-    found = next((block[label] for label in labels if label in block), "")
-    return found if isinstance(found, str) else ""
 
 
 def own_receipts(events: Sequence[EventAnswer]) -> Iterator[EventAnswer]:

@@ -138,7 +138,10 @@ class WitnessStore(Protocol):
         """Keep the receipt of this witness with its event, inside a transaction; once."""
 
     def is_neighbour(self, aid: Aid) -> bool:
-        """Tell whether somebody is or was a witness of a log that is witnessed here."""
+        """Tell whether somebody is a witness of a log that is witnessed here.
+
+        At most as many as one event may name are counted for each log: those of its latest list.
+        """
 
     def all_witnessed(self) -> Iterator[Aid]:
         """Give the identifiers for whose events a receipt was due."""

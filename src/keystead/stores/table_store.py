@@ -10,7 +10,7 @@ from keystead.keri.attachments import Proofs
 from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.escrow import Held, HeldKey, arrived_with, keys_of_event
 from keystead.keri.keystate import AcceptedEvent, KeyState
-from keystead.keri.routed import Kept, Record, RecordKey
+from keystead.keri.routed import Kept, Record, RecordKey, Statement
 from keystead.keri.seals import EventSeal
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports import Decision, KelReader, Outcome
@@ -129,6 +129,16 @@ class TableStore:
         """
         self._logs.attach(accepted.event.aid, accepted.first_seen_number, fresh)
 
+    def forget(self, statement: Statement) -> None:
+        """Drop what is kept under the key of a statement, inside a transaction."""
+        connection = self.database.writing()
+        query = "DELETE FROM statement WHERE aid = ? AND key = ? RETURNING length(raw)"
+        for (size,) in connection.execute(query, _record_key(statement.key)).fetchall():
+            for name in (statement.authority, ALL):
+                connection.execute(COUNT, (name, -1, -size))
+                query = "DELETE FROM statement_count WHERE signer = ? AND number = 0"
+                connection.execute(query, (name,))
+
     def due(self, before: datetime, most: int | None = None) -> Iterator[Held]:
         """Give the entries of the escrow that are there since before a time, up to a number."""
         return self._waiting.due(before, most)
@@ -152,7 +162,7 @@ class TableStore:
         if decision.record is not None:
             self._record(decision.record)
         if decision.evidence is not None:
-            self._logs.keep(decision.evidence, self._limits.evidence)
+            self._logs.keep(decision.evidence, self._limits.evidence, decision.displaces)
         for key in decision.release:
             self._waiting.remove(key)
         if decision.hold:

@@ -11,6 +11,7 @@ from keystead.cesr.keys import Aid, Said
 from keystead.errors import ErrorCode, StoreError
 from keystead.keri.attachments import Proofs
 from keystead.keri.keystate import AcceptedEvent
+from keystead.keri.routed import SCHEMES, Location
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports.witness import Admitted, Mail, Origin, Promise, WitnessRow
 from keystead.stores import files
@@ -147,10 +148,24 @@ class DatabaseWitness:
             "INSERT INTO witnessed VALUES (?, ?, ?, ?, ?, 1)",
             (event.aid, number, event.sn, event.said, rank),
         )
-        if rank == 0:
-            return
-        for one in accepted.state.establishment.witnesses:
-            connection.execute("INSERT INTO neighbour VALUES (?) ON CONFLICT DO NOTHING", (one,))
+        if rank:
+            self._put_neighbours(event.aid, accepted.state.establishment.witnesses)
+
+    def _put_neighbours(self, log: Aid, witnesses: Sequence[Aid]) -> None:
+        """Write who are the witnesses of a log now, and forget where those are who no longer are.
+
+        An owner may exchange witnesses as often as it likes, and each takes room for its location.
+        """
+        connection = self.database.writing()
+        rows = self.database.rows("SELECT aid FROM neighbour WHERE log = ?", log)
+        before = {aid for (aid,) in rows}
+        for one in set(witnesses) - before:
+            connection.execute("INSERT INTO neighbour VALUES (?, ?)", (one, log))
+        for one in before.difference(witnesses, (self.about().aid,)) if before else ():
+            connection.execute("DELETE FROM neighbour WHERE aid = ? AND log = ?", (one, log))
+            if not self.is_neighbour(one) and self.admitted(one) is None:
+                for scheme in SCHEMES:
+                    self.events.forget(Location(one, scheme, ""))
 
     def supersede(self, aid: Aid, sn: int) -> None:
         """Write that events from a place on have lost it, in the transaction that accepted another.
@@ -179,7 +194,7 @@ class DatabaseWitness:
         return iter(()) if first is None else self.events.events(aid, first_sn=first)
 
     def is_neighbour(self, aid: Aid) -> bool:
-        """Tell whether somebody is or was a witness of a log that is witnessed here."""
+        """Tell whether somebody is a witness of a log that is witnessed here."""
         return bool(self.database.rows("SELECT 1 FROM neighbour WHERE aid = ?", aid))
 
     def all_witnessed(self) -> Iterator[Aid]:

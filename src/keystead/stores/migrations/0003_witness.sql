@@ -40,11 +40,15 @@ WHEN new.stands != 0 OR old.rank > 1
   OR new.sn != old.sn OR new.said != old.said OR new.rank != old.rank
 BEGIN SELECT raise(ABORT, 'what was witnessed never changes'); END;
 
--- Derived: who else is or was a witness of a log that is witnessed here. Where they are is kept, so
--- that whoever asks here for a log finds its other witnesses too.
+-- Derived: who is a witness of a log that is witnessed here. Where they are is kept, so that whoever
+-- asks here for a log finds its other witnesses too.
 CREATE TABLE neighbour (
-    aid TEXT PRIMARY KEY
+    aid TEXT NOT NULL,
+    log TEXT NOT NULL,
+    PRIMARY KEY (aid, log)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX neighbour_log ON neighbour (log);
 
 -- Evidence: whose events a witness takes.
 CREATE TABLE admission (

@@ -21,8 +21,12 @@ CREATE TABLE witnessed (
 CREATE UNIQUE INDEX witnessed_once ON witnessed (aid, sn) WHERE stands = 1;
 
 CREATE TABLE neighbour (
-    aid TEXT COLLATE "C" PRIMARY KEY
+    aid TEXT COLLATE "C" NOT NULL,
+    log TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (aid, log)
 );
+
+CREATE INDEX neighbour_log ON neighbour (log);
 
 CREATE TABLE admission (
     aid TEXT COLLATE "C" PRIMARY KEY,
