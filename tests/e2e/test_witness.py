@@ -105,7 +105,7 @@ def _events(answer: http.client.HTTPResponse) -> bytes:
     """Read a stream of events until nothing more comes for a moment."""
     found = b""
     assert answer.fp is not None
-    answer.fp.raw._sock.settimeout(2)  # type: ignore[attr-defined]  # noqa: SLF001 - the socket below
+    answer.fp.raw._sock.settimeout(2)  # type: ignore[attr-defined] # the socket  # noqa: SLF001 - as told
     try:
         while piece := answer.read1(65536):
             found += piece

@@ -127,7 +127,7 @@ class LocalReceiptSigner:
             with self._transaction():
                 read = _read_event(event)
                 if not self._is_known(read):
-                    self._check(read)
+                    self._check(read, gaps=True)  # what is between may come with it
         except KeystoreError as error:
             error.forget_frames()
             return error
@@ -213,8 +213,12 @@ class LocalReceiptSigner:
         query = "SELECT 1 FROM signed WHERE aid = ? AND sn < ? AND stands = 1"
         return self._connection.execute(query, (event.aid, event.sn)).fetchone() is not None
 
-    def _check(self, event: AnyKeyEvent) -> bool:
+    def _check(self, event: AnyKeyEvent, *, gaps: bool = False) -> bool:
         """Check an event that is new here against all that stands of its log.
+
+        Args:
+            event: the event.
+            gaps: it need not follow at once.
 
         Returns:
             Whether it supersedes something.
@@ -229,7 +233,8 @@ class LocalReceiptSigner:
         rows = self._connection.execute(query, (event.aid, event.sn - 1)).fetchall()
         before = [said for sn, said, _, _ in rows if sn == event.sn - 1]
         later = [(sn, rank) for sn, _, _, rank in rows if sn >= event.sn]
-        if before != [event.prior_said] and (before or self._has_signed_below(event)):
+        skips = not before and not gaps and self._has_signed_below(event)
+        if skips or (before and before[0] != event.prior_said):
             raise _second(event, "does not continue what was signed")
         if not later:
             return False

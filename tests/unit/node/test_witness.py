@@ -330,6 +330,22 @@ def test_an_older_store_is_noticed_and_catches_up(home: WitnessHome) -> None:
         assert not is_quarantined(one)
 
 
+def test_a_restored_witness_takes_more_than_it_has_signed(home: WitnessHome) -> None:
+    """The log of others may have gone on; all of it comes at once."""
+    owner = author("gone on")
+    first = owner.incept()
+    before = copy(home, "before")
+    with opened(home) as one:
+        assert is_receipted(one, first)
+    put_back(home, before)
+    log = [first, *(owner.interact(seal(f"{number}")) for number in range(4))]
+    with opened(home) as one:
+        assert is_quarantined(one)
+        assert one.recover(owner.aid, read_all(b"".join(map(bare, log))), NOW)
+        assert not is_quarantined(one)
+        assert [is_receipted(one, made) for made in log] == [True] * 5
+
+
 def test_recovery_of_the_owner_ends_a_quarantine(home: WitnessHome) -> None:
     """What was signed may be gone everywhere, if a rotation has superseded it."""
     owner = author("superseded")

@@ -19,7 +19,7 @@ class Forgetful(WatchedSigner):
         self.accept(store, generation)
         return True
 
-    def _check(self, event: AnyKeyEvent) -> bool:  # noqa: ARG002 - as the signer has it
+    def _check(self, event: AnyKeyEvent, *, gaps: bool = False) -> bool:  # noqa: ARG002 - as it is
         return False
 
     def _is_known(self, event: AnyKeyEvent) -> bool:

@@ -258,7 +258,7 @@ class World:
         if server.witness is not None:
             return
         process = server.start()
-        lacking = [said for said in server.receipts if not server.has(self._events[said].aid, said)]
+        lacking = [said for said in server.receipts if self._is_lacking(server, said)]
         if lacking and number not in self._restored:
             self.findings.append(f"witness {number} lost {len(lacking)} receipted events")
         quarantined = process.quarantined
@@ -270,6 +270,17 @@ class World:
         if quarantined and self.random.random() < 0.5:  # noqa: PLR2004 - half of them
             when = self._time + self.random.uniform(0.1, 4)
             self._at(when, lambda: self._recover(number))
+
+    def _is_lacking(self, server: Server, said: str) -> bool:
+        """Tell whether a store has neither a receipted event nor a rotation that superseded it."""
+        aid = self._events[said].aid
+        if server.has(aid, said):
+            return False
+        state = server.store.events.key_state(aid)
+        if state is None:
+            return True
+        taken, lost = self._known.since_fork(self._known[state.said], self._known[said])
+        return not taken or taken[0].kind != "rot" or any(one.kind != "ixn" for one in lost)
 
     def _made(self, number: int, raw: bytes, signature: bytes) -> None:
         """Check each signature at the moment when it is made."""
