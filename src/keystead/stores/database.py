@@ -19,6 +19,7 @@ BUSY_SECONDS = 5.0
 _SPARE_PAGES = 256  # 1 MiB; what is freed is used again
 _GIVEN_BACK = 512  # pages at once: writers wait for it some 20 ms
 _INCREMENTAL = 2
+_SPARE_LOG = 512 * 1024  # bytes of the log of writes that may stay
 
 _SETTINGS = (
     "foreign_keys = ON",
@@ -237,12 +238,16 @@ class Database:
         """
         ((mode,),) = self.rows("PRAGMA auto_vacuum")
         ((free,),) = self.rows("PRAGMA freelist_count")
-        if mode != _INCREMENTAL or free <= _SPARE_PAGES:
-            return False
-        self.rows(f"PRAGMA incremental_vacuum({_GIVEN_BACK})")
-        if free - _GIVEN_BACK > _SPARE_PAGES:
-            return True
-        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # only then the file gets shorter
+        if mode == _INCREMENTAL and free > _SPARE_PAGES:
+            with self._faults():  # `execute` would give back one page only
+                self.connection.executescript(f"PRAGMA incremental_vacuum({_GIVEN_BACK})")
+            if free - _GIVEN_BACK > _SPARE_PAGES:
+                return True
+        log = self.path.with_name(f"{self.path.name}-wal")
+        with files.io_faults(log):
+            large = log.exists() and log.stat().st_size > _SPARE_LOG
+        if large:
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # only then the file gets shorter
         return False
 
     def scrub(self) -> None:
