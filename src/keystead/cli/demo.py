@@ -1,14 +1,15 @@
 """`keystead demo`: the whole story, with real processes, on this machine."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from keystead.cli.output import as_json, say_error
-from keystead.errors import ErrorCode, UsageError
+from keystead.errors import ErrorCode, KeysteadError, UsageError
 
 if TYPE_CHECKING:
     from keystead.cli.demo_stage import Stage
@@ -68,22 +69,33 @@ def _play(plan: "NetworkPlan", folder: Path, *, keep: bool, json_output: bool) -
     from keystead.services.network import Network  # noqa: PLC0415 - as above
 
     os.umask(0o077)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     network = Network(plan, folder)
     stage = Stage(folder, network, (lambda _: None) if json_output else click.echo)
     failure = ""
-    with network.up():
-        story = Story(stage)
-        try:
-            stage.open()
-            for step in story.steps:
-                step()
-        except FailedError as error:
-            failure = str(error)
-        finally:
-            stage.close([story.alice, story.bob])
-        _conclude(stage, failure, keep=keep, json_output=json_output)
+    try:
+        with network.up():
+            story = Story(stage)
+            try:
+                stage.open()
+                for step in story.steps:
+                    step()
+            except FailedError as error:
+                failure = str(error)
+            finally:
+                stage.close([story.alice, story.bob])
+            _conclude(stage, failure, keep=keep, json_output=json_output)
+    except KeysteadError as error:
+        failure = f"{error}: {error.hint}"
+        _conclude(stage, failure, keep=False, json_output=json_output)
     if failure:
         raise click.exceptions.Exit(1)
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    """End as usual, so that servers and folders are removed."""
+    raise SystemExit(128 + number)
 
 
 def _conclude(stage: "Stage", failure: str, *, keep: bool, json_output: bool) -> None:

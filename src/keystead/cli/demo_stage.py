@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -168,7 +169,8 @@ class Stage:
         done = self._start(who, arguments)
         typed = shlex.join(["keystead", *arguments])
         self.steps[-1].commands.append(Command(who.name, typed, done.returncode, done.stdout))
-        self._say(f"   {who.name}$ {_short(typed)}")
+        for line in _wrapped(f"{who.name}$ {typed}"):
+            self._say(f"   {line}")
         if done.returncode != ends:
             raise FailedError(f"{typed} ended with {done.returncode}: {done.stderr.strip()}")
         if not quiet:
@@ -178,6 +180,12 @@ class Stage:
             if len(lines) > _SHOWN:
                 self._say(f"     ... {len(lines) - _SHOWN} more lines")
         return done.stdout
+
+    def show(self, who: str, action: str) -> None:
+        """Tell what somebody does who uses no command of this program."""
+        self.steps[-1].commands.append(Command(who, action, 0, ""))
+        for line in _wrapped(f"{who}: {action}"):
+            self._say(f"   {line}")
 
     def _start(self, who: Person, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         environment = {**self.network.environment, "KEYSTEAD_HOME": str(who.home)}
@@ -217,6 +225,18 @@ class Stage:
             file.write(secret + "\n")
         self.run(who, "init", "--kdf", "low-memory", "--passphrase-file", path.name, quiet=True)
         self.run(who, "unlock", "--for", "1h", "--passphrase-file", path.name, quiet=True)
+
+
+def _wrapped(typed: str) -> Iterator[str]:
+    """Give a command in lines that can be pasted into a shell."""
+    line = ""
+    for word in re.split(r" (?=(?:[^']*'[^']*')*[^']*$)", typed):
+        if line and len(line) + len(word) > _WIDTH:
+            yield f"{line} \\"
+            line = f"    {word}"
+        else:
+            line = f"{line} {word}" if line else word
+    yield line
 
 
 def _short(text: str) -> str:

@@ -138,7 +138,9 @@ class Story:
             self._stolen = demo_thief.steal(self.alice.home, passphrase, "alice")
             debt = stage.write("debt.txt", _DEBT)
             stage.write("debt.txt.sig", demo_thief.forge_document(self._stolen, _DEBT))
-            stage.tell(f"Mallory writes {debt.name} and its signature {debt.name}.sig.")
+            stage.show(
+                "mallory", f"reads one key out of memory; writes {debt.name} and {debt.name}.sig"
+            )
             self._refresh()
             told = stage.run(self.bob, "verify", "debt.txt")
             stage.verified(
@@ -168,7 +170,11 @@ class Story:
         with stage.step("The thief forks the log with the old key, and leaves evidence"):
             event, attachment = demo_thief.forge_event(stolen, digest_of([_DEBT]))
             answers = demo_thief.refusals([one.url for one in self.witnesses], event, attachment)
-            stage.tell("Mallory sends the witnesses another event for the place of the rotation.")
+            for one in self.witnesses:
+                stage.show(
+                    "mallory",
+                    f"POST {one.url}/receipts: another event for the place of the rotation",
+                )
             stage.verified(
                 set(answers) == {_CONFLICT}, "each witness refuses: it signs one event for a place"
             )
@@ -176,7 +182,7 @@ class Story:
             self._until("the watcher to see the rotation", lambda: self._watched() == place)
             stream = stolen.log + event + attachment.encode()
             with demo_thief.publish(stolen.state.aid, stream) as url:
-                stage.tell(f"Mallory serves her version at {url}; the watcher hears of it.")
+                stage.show("mallory", f"serves her version of the log at {url}")
                 witness = self.witnesses[0].aid
                 link = f"{url}/oobi/{stolen.state.aid}/witness/{witness}"
                 operator = Person("watcher", watcher.folder)
@@ -193,6 +199,8 @@ class Story:
         stage = self.stage
         with stage.step("A witness is killed, and comes back"):
             lost = self.witnesses[-1]
+            assert lost.process is not None  # noqa: S101 - it runs
+            stage.show("power cut", f"kill -KILL {lost.process.pid}")
             stage.network.stop(lost.name, kill=True)
             stage.tell(f"The witness {lost.name} is gone, without warning.")
             stage.run(self.alice, "id", "rotate", "alice", "--timeout", "3")
@@ -215,8 +223,8 @@ class Story:
             )
             stage.run(self.bob, "log", "verify", "alice.cesr")
             stage.run(self.bob, "verify", "contract.txt", "--log", "alice.cesr")
-            stage.run(self.bob, "verify", "debt.txt", "--log", "alice.cesr", ends=3, quiet=True)
-            stage.run(self.bob, "log", "compare", "evidence.cesr", ends=3, quiet=True)
+            stage.run(self.bob, "verify", "debt.txt", "--log", "alice.cesr", ends=3)
+            stage.run(self.bob, "log", "compare", "evidence.cesr", ends=3)
             what = "log, contract, false debt and evidence of the fork: by bytes alone"
             stage.verified(True, what)  # noqa: FBT003 - the commands failed otherwise
 

@@ -275,9 +275,16 @@ def _await(node: Node) -> None:
         node.url = json.loads(line)["listening"]
     except (ValueError, KeyError, TypeError):
         what = f"the {node.kind} {node.name} does not start"
-        hint = f"see why in {node.folder}.log"
+        hint = f"it says: {_last_words(node)}"
         raise TransportError(ErrorCode.UNREACHABLE, what, hint=hint) from None
     node.port = int(node.url.rpartition(":")[2])
+
+
+def _last_words(node: Node) -> str:
+    with suppress(OSError):
+        lines = node.folder.with_name(f"{node.name}.log").read_text("utf-8", "replace").splitlines()
+        return "; ".join(lines[-2:]) or "nothing"
+    return "nothing"
 
 
 def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
