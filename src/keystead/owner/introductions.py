@@ -88,7 +88,7 @@ def own_oobis(wallet: Wallet, name: str, *, role: str = "", label: str = "") -> 
     witnesses = () if state is None else state.establishment.witnesses
     role = role or (WITNESS if witnesses else CONTROLLER)
     if role == WITNESS:
-        made = [witness_oobi(wallet.events, record.aid, one, named=False) for one in witnesses]
+        made = [witness_oobi(wallet.events, record.aid, one) for one in witnesses]
         hint = "tell where they are with: keystead oobi resolve URL, for each witness"
     else:
         made = [

@@ -159,7 +159,7 @@ def test_urls_lead_to_where_the_log_is_served(wallet: LocalWallet) -> None:
         own_oobis(wallet, "firm")
     _receive(wallet, location(PAIRS[1], "http://127.0.0.1:5642/"))
     (found,) = own_oobis(wallet, "firm")
-    assert found.url == f"http://127.0.0.1:5642/oobi/{firm}/witness"
+    assert found.url == f"http://127.0.0.1:5642/oobi/{firm}/witness/{PAIRS[1].aid}"
     with pytest.raises(KeysteadError):
         own_oobis(wallet, "firm", role="controller")
     publish_location(wallet, "firm", "https", "https://example.com/some/path")
