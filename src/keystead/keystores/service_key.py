@@ -19,6 +19,8 @@ from keystead.ports.wallet import Envelope
 from keystead.suites import Suite
 
 _MOST_BYTES: Final = 4096  # of the file: one envelope
+_MAKE: Final = "make it with: keystead witness init --home F, or keystead watcher init"
+_EXISTS: Final = "name another folder with --home, or start this one with: keystead witness serve"
 
 
 class ServiceKey:
@@ -62,7 +64,8 @@ class ServiceKey:
             finally:
                 os.close(folder)
         except FileExistsError:
-            raise UsageError(ErrorCode.EXISTS, f"there is a key in {path}") from None
+            what = f"there is a key in {path}"
+            raise UsageError(ErrorCode.EXISTS, what, hint=_EXISTS) from None
         except OSError as error:
             what = f"cannot keep the key in {path}: {error.strerror}"
             raise StoreError(ErrorCode.STORE_IO, what) from None
@@ -107,7 +110,7 @@ def read_envelope(path: Path) -> Envelope:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         what = f"there is no key in {path}"
-        raise StoreError(ErrorCode.STORE_MISSING, what, hint="make it with: init") from None
+        raise StoreError(ErrorCode.STORE_MISSING, what, hint=_MAKE) from None
     except OSError as error:
         what = f"cannot read the key in {path}: {error.strerror}"
         raise StoreError(ErrorCode.STORE_IO, what) from None
