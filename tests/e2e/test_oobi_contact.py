@@ -291,7 +291,8 @@ def test_wrong_use_is_told(desk: Desk, place: Place, bob: Author) -> None:
     for arguments, expected in (
         (("oobi", "show", "alice"), (2, "usage.unknown")),
         (("oobi", "show", "nobody"), (2, "usage.unknown")),
-        (("oobi", "resolve", "https://example.com/log"), (3, "decode.value")),
+        (("oobi", "resolve", "https://example.com/log"), (2, "usage.argument")),
+        (("oobi", "resolve", "hello"), (2, "usage.argument")),
         (("oobi", "resolve", place.oobi(witness("two").aid)), (5, "transport.answer")),
         (("oobi", "export", "alice", "x", "--url", "http://h/path"), (2, "usage.argument")),
         (("contact", "add", url), (2, "usage.argument")),

@@ -74,7 +74,7 @@ def test_too_few_receipts(desk: Desk, pool: list[StubWitness]) -> None:
     pool[0].instead = pool[1].instead = failing
     ran = desk.run("id", "create", "alice", *_named(pool[:3]), "--timeout", "1")
     assert ran.code == 4
-    assert f"witness {pool[0].aid}: it answers with HTTP status 503" in ran.err
+    assert f"witness {pool[0].aid}: it answers with HTTP status 503: it signs nothing" in ran.err
     assert "event 0 of alice has 1 of the 2 receipts that it needs" in ran.err
     assert "keystead outbox run alice" in ran.err
     assert desk.strange("log", "verify", desk.export("alice")).code == 4

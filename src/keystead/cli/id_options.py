@@ -16,6 +16,7 @@ from keystead.keri.seals import DigestSeal, EventSeal, OtherData, Seal, SourceSe
 from keystead.suites import Suite
 
 if TYPE_CHECKING:
+    from keystead.keri.oobi import Oobi
     from keystead.keri.thresholds import Field
 
 Result = TypeVar("Result")
@@ -136,6 +137,23 @@ def read_witness(text: str) -> Aid:
             return found
     hint = "give its identifier, as keystead id show tells it"
     raise UsageError(ErrorCode.ARGUMENT, f"{text[:80]!r} names no witness", hint=hint)
+
+
+def read_oobi(text: str) -> "Oobi":
+    """Return the introduction that a URL is.
+
+    Raises:
+        UsageError: it is none (usage.argument).
+    """
+    from keystead.errors import DecodeError  # noqa: PLC0415 - seldom needed
+    from keystead.keri.oobi import parse_oobi  # noqa: PLC0415 - as above
+    from keystead.limits import DEFAULT_LIMITS  # noqa: PLC0415 - as above
+
+    try:
+        return parse_oobi(text, DEFAULT_LIMITS)
+    except DecodeError as error:
+        hint = "it looks like https://HOST/oobi/IDENTIFIER/witness/WITNESS"
+        raise UsageError(ErrorCode.ARGUMENT, error.message, hint=hint) from None
 
 
 def read_place(text: str | None) -> int | None:

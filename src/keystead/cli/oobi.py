@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keystead.cli.fetching import Network, network_options
-from keystead.cli.id_options import json_option
+from keystead.cli.id_options import json_option, read_oobi
 from keystead.cli.output import as_json, printable
 from keystead.cli.serving import serving_options
 from keystead.cli.wallets import WalletPlace, open_store, open_wallet, wallet_options
@@ -75,6 +75,8 @@ def resolve(  # noqa: PLR0913 - one parameter for each option
     from keystead.owner.discovery import Schema  # noqa: PLC0415 - as above
 
     report.check_new(evidence)
+    for one in (url, *also):
+        read_oobi(one)
     with open_wallet(place) as wallet:
         found = discover(wallet, network.transport(strangers=True), url, also=also, confirm=confirm)
         if isinstance(found, Schema):

@@ -59,6 +59,10 @@ _ESCROWED: Final = 202
 _FORBIDDEN: Final = 403
 _CONFLICT: Final = 409
 _LATER: Final = (408, 429)  # the same request may be taken later
+_WORDS: Final = {
+    429: ": it was asked too often, and is asked again later",
+    503: ": it signs nothing at the moment, being restored or full, and is asked again later",
+}
 _RECEIPTS: Final = "/receipts"
 _SECONDS: Final = re.compile(r"[0-9]{1,6}")
 _ROUNDS: Final = 100_000  # a bound on the work of one command, far above what any log needs
@@ -318,7 +322,7 @@ def _read_refusal(one: _Try, answer: Answer, now: datetime) -> Delivery:
         if delivery.invitation:
             what = "it does not take the invitation: the code is wrong, used up or expired"
         return _anew(delivery.failed(ErrorCode.NOT_ADMITTED, what, now))
-    what = f"it answers with HTTP status {answer.status}"
+    what = f"it answers with HTTP status {answer.status}{_WORDS.get(answer.status, '')}"
     failed = delivery.failed(ErrorCode.ANSWER, what, now, at_least=_retry_after(answer))
     return _anew(failed) if delivery.step is Step.POLL else failed
 
