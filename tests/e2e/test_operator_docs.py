@@ -25,7 +25,8 @@ from keystead.node.witness import Admission, Submission, Submitted, Witness
 from keystead.services.observing import Observer
 from keystead.services.witness import EVENT_BYTES, STREAM_BYTES, Rates
 from keystead.stores import files
-from keystead.stores.witness import LOCATION, DatabaseWitness
+from keystead.stores.opening import LOCATION
+from keystead.stores.witness import DatabaseWitness
 from keystead.testing.authoring import Author, witness
 from support.commands import COMMAND, ROOT
 from support.desks import unlocked

@@ -118,14 +118,17 @@ class Serving:
             time.sleep(0.05)
 
 
-def new_watcher(folder: Path, name: str = "watcher") -> WatcherHome:
-    """Make a watcher."""
+def new_watcher(folder: Path, name: str = "watcher", *, database: str = "") -> WatcherHome:
+    """Make a watcher, with its store in its folder or in PostgreSQL."""
     passphrase = folder / "passphrase"
     if not passphrase.exists():
         passphrase.touch(0o600)
         passphrase.write_text(f"{_PHRASE}\n")
     home = folder / name
-    made = run("watcher", "init", "--home", home, "--passphrase-file", passphrase, "--json")
+    made = run(
+        "watcher", "init", "--home", home, "--passphrase-file", passphrase, "--json",
+        *(("--database", database) if database else ()),
+    )  # fmt: skip
     assert made.returncode == 0, made.stderr
     return WatcherHome(home, passphrase, json.loads(made.stdout)["watcher"])
 

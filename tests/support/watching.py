@@ -10,7 +10,7 @@ from typing import Final
 from keystead.node.freshness import Moment
 from keystead.node.watching import Watch
 from keystead.ports.watching import Source
-from keystead.stores.watching import SqliteWatch
+from keystead.stores.watching import DatabaseWatch
 from keystead.testing.authoring import KeyPair, witness
 
 WATCHER: Final = KeyPair("the watcher", transferable=False)
@@ -28,10 +28,10 @@ def source(name: str, kind: str = "witness") -> Source:
 
 
 @contextmanager
-def watch_in(home: Path | None = None) -> Iterator[tuple[Watch, SqliteWatch]]:
+def watch_in(home: Path | None = None) -> Iterator[tuple[Watch, DatabaseWatch]]:
     """Give a watcher with a new store, in a folder that is removed if none is named."""
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteWatch.create(home or Path(folder) / "watch")
+        store = DatabaseWatch.create(home or Path(folder) / "watch")
         try:
             yield Watch(store, WATCHER.aid, WATCHER.sign, at(0)), store
         finally:

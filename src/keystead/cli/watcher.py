@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keystead.cesr.keys import Aid
     from keystead.ports.watching import Source, SourceView
     from keystead.services.running import Binding
-    from keystead.stores.watching import SqliteWatch
+    from keystead.stores.watching import DatabaseWatch
 
 Result = TypeVar("Result")
 
@@ -74,28 +74,43 @@ def watcher() -> None:
 @watcher.command(
     epilog="""\b
 Examples:
-  keystead watcher init --passphrase-file FILE"""
+  keystead watcher init --passphrase-file FILE
+  keystead watcher init --database postgresql://ROLE@HOST/DATABASE
+
+\b
+With PostgreSQL several processes of one machine may serve the watcher; see docs/watchers.md."""
+)
+@click.option(
+    "--database",
+    envvar="KEYSTEAD_DATABASE",
+    metavar="URL",
+    default="",
+    help="Keep its store in PostgreSQL instead of in its folder; without a password in it.",
 )
 @_home_option
 @passphrase_options
 @click.option("--json", "json_output", is_flag=True, help="One JSON object.")
-def init(home: Path, passphrase: SecretSource, *, json_output: bool) -> None:
+def init(home: Path, passphrase: SecretSource, *, database: str, json_output: bool) -> None:
     """Make a watcher: a key that signs its answers, sealed by a passphrase, and a store."""
     from keystead.keystores.service_key import ServiceKey  # noqa: PLC0415 - for --help
     from keystead.stores import files  # noqa: PLC0415 - as above
-    from keystead.stores.watching import SqliteWatch  # noqa: PLC0415 - as above
+    from keystead.stores.opening import name_location  # noqa: PLC0415 - as above
+    from keystead.stores.watching import DatabaseWatch  # noqa: PLC0415 - as above
 
     files.make_folder(home)
     if files.check_file(home / KEY_FILE):
         raise UsageError(ErrorCode.EXISTS, f"there is a watcher in {home}")
+    name_location(home, database)
     secret = ask_new_passphrase(passphrase)
     # The key comes last: a watcher without one was never finished, and init can be repeated.
     try:
-        SqliteWatch.open(home).close()
+        with closing(DatabaseWatch.open(home)) as store:
+            if store.watched():
+                raise UsageError(ErrorCode.EXISTS, "the store is that of another watcher")
     except StoreError as error:
         if error.code is not ErrorCode.STORE_MISSING:
             raise
-        SqliteWatch.create(home).close()
+        DatabaseWatch.create(home).close()
     key = ServiceKey.create(home / KEY_FILE, secret)
     if json_output:
         click.echo(as_json({"watcher": key.aid, "home": str(home)}))
@@ -177,12 +192,16 @@ def add(home: Path, oobis: tuple[str, ...]) -> None:
     for text in oobis:
         aid, source = read_source(text)
         wanted.setdefault(aid, []).append(source)
-    with _open(home) as store, store.transaction():
+
+    def follow(store: "DatabaseWatch") -> None:
         for aid, sources in wanted.items():
             known = {one.source.url for one in store.views(aid)} | {one.url for one in sources}
             others = len(store.watched()) - store.is_watched(aid)
             check_room(others, len(known))
             store.watch(aid, sources, now())
+
+    with _open(home) as store:
+        store.run(lambda: follow(store))
     for aid, sources in wanted.items():
         click.echo(f"{aid}  {len(sources)} source{'' if len(sources) == 1 else 's'}")
 
@@ -339,11 +358,11 @@ def read_source(text: str) -> "tuple[Aid, Source]":
 
 
 @contextmanager
-def _open(home: Path) -> "Iterator[SqliteWatch]":
-    from keystead.stores.watching import SqliteWatch  # noqa: PLC0415 - for --help
+def _open(home: Path) -> "Iterator[DatabaseWatch]":
+    from keystead.stores.watching import DatabaseWatch  # noqa: PLC0415 - for --help
 
     try:
-        store = SqliteWatch.open(home)
+        store = DatabaseWatch.open(home)
     except StoreError as error:
         if error.code is not ErrorCode.STORE_MISSING:
             raise
@@ -363,7 +382,7 @@ def _aid(text: str) -> "Aid":
     return Aid(text)
 
 
-def _watched_value(store: "SqliteWatch", aid: "Aid") -> dict[str, Any]:
+def _watched_value(store: "DatabaseWatch", aid: "Aid") -> dict[str, Any]:
     state = store.events.key_state(aid)
     return {
         "aid": aid,

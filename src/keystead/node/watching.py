@@ -68,6 +68,24 @@ class _Last(msgspec.Struct, frozen=True):
     intake: Intake
 
 
+class _Answer(msgspec.Struct, frozen=True):
+    """An answer of a source about a log, with when the call for it began, and when it ended."""
+
+    aid: Aid
+    url: str
+    body: bytes
+    began: Moment
+    now: Moment
+
+
+class _Taken(msgspec.Struct, frozen=True):
+    """What became of an answer."""
+
+    view: SourceView
+    last: _Last
+    told: tuple[Notice, ...]
+
+
 class Watch:
     """What a watcher knows, and what it tells.
 
@@ -102,45 +120,35 @@ class Watch:
             began: when the call began; what it confirms is as old as that at least.
             now: when it ended.
         """
-        with self.store.transaction():
-            view = self._view(aid, url)
-            if view is None:
-                return Took()
-            before = self._end(aid)
-            intake = self._take(aid, view, body, now.wall)
-            view = _viewed(view, intake, began.wall)
-            news = [*self._evidence(aid, intake, url, now.wall)]
-            news += _news(aid, intake, url, before)
-            news += self._undecided(aid, url, intake)
-            if view.problem == ROLLED_BACK:
-                news.append(_rolled_back(aid, view))
-            self.store.put_view(aid, view)
-            told = [self.store.tell(one, now.wall) for one in news]
+        # What was not kept must not be remembered either: the same answer would bring nothing.
+        last = self._last.pop((aid, url), None)
+        taken = self.store.run(lambda: self._taken(_Answer(aid, url, body, began, now), last))
+        if taken is None:
+            return Took()
+        view, intake = taken.view, taken.last.intake
+        self._last[aid, url] = taken.last
         if view.confirmed_at == began.wall:
             self._ages.confirmed(aid, url, began)
         wanting = [one.sn for one in intake.pending if _wants(one, Want.RECEIPTS)]
-        return Took(
-            tuple([one for one in told if one is not None]),
-            view.failures,
-            intake.unknown,
-            tuple(wanting[:_MOST_RECEIPT_CALLS]),
-        )
+        return Took(taken.told, view.failures, intake.unknown, tuple(wanting[:_MOST_RECEIPT_CALLS]))
 
     def took_more(self, aid: Aid, url: str, body: bytes, now: Moment) -> tuple[Notice, ...]:
         """Take what a source has besides its log: receipts, or the log of a delegator."""
-        with self.store.transaction():
+
+        def work() -> tuple[Notice, ...]:
             before = self._end(aid)
             intake = take(self.store.events, aid, body, now.wall, self._limits)
-            news: list[News] = []
-            if self.store.is_watched(aid):
-                news = [*self._evidence(aid, intake, url, now.wall)]
-                news += _news(aid, intake, url, before)
-            told = [self.store.tell(one, now.wall) for one in news]
-        return tuple([one for one in told if one is not None])
+            if not self.store.is_watched(aid):
+                return ()
+            news = [*self._evidence(aid, intake, url, now.wall)]
+            return self._tell([*news, *_news(aid, intake, url, before)], now.wall)
+
+        return self.store.run(work)
 
     def failed(self, aid: Aid, url: str, problem: str, began: Moment) -> int:
         """Write that a source gave no answer; return how many times in a row it did not."""
-        with self.store.transaction():
+
+        def work() -> int:
             view = self._view(aid, url)
             if view is None:
                 return 0
@@ -149,7 +157,9 @@ class Watch:
                 view, asked_at=began.wall, failures=failures, problem=problem
             )
             self.store.put_view(aid, view)
-        return failures
+            return failures
+
+        return self.store.run(work)
 
     def expire(self, now: Moment) -> None:
         """Drop what has waited too long, and what is no longer followed."""
@@ -166,6 +176,10 @@ class Watch:
 
     def state(self, aid: Aid, policy: Policy, now: Moment, nonce: str = "") -> dict[str, Any]:
         """Return the latest state with who confirmed it when, as JSON values."""
+        with self.store.snapshot():
+            return self._state(aid, policy, now, nonce)
+
+    def _state(self, aid: Aid, policy: Policy, now: Moment, nonce: str) -> dict[str, Any]:
         found = self.confirmations(aid, now)
         reasons = shortcomings(found, policy)
         sources = len({one.view.source.eid for one in found})
@@ -210,17 +224,34 @@ class Watch:
 
     def log(self, aid: Aid) -> bytes:
         """Return a log in first-seen order, with those of its delegators and with receipts."""
-        return b"".join(replay_approved(self.store.events, aid, {}))
+        with self.store.snapshot():
+            return b"".join(replay_approved(self.store.events, aid, {}))
 
-    def _take(self, aid: Aid, view: SourceView, body: bytes, at: datetime) -> Intake:
-        """Verify an answer, unless it and the log are what they were last time."""
-        same, last = digest(body), self._last.get((aid, view.source.url))
+    def _taken(self, answer: _Answer, last: _Last | None) -> _Taken | None:
+        """Take an answer in a transaction, where all may be done again."""
+        aid, url, at = answer.aid, answer.url, answer.now.wall
+        view = self._view(aid, url)
+        if view is None:
+            return None
+        before, same = self._end(aid), digest(answer.body)
         if last is not None and (last.digest, last.head) == (same, self._head(aid)):
-            return last.intake
-        intake = take(self.store.events, aid, body, at, self._limits)
+            intake = last.intake  # nothing new: it and the log are what they were last time
+        else:
+            intake = take(self.store.events, aid, answer.body, at, self._limits)
+        news = [*self._evidence(aid, intake, url, at)]
+        news += _news(aid, intake, url, before)
+        news += self._undecided(aid, url, intake)
         kept = _kept(intake, view.furthest_said)
-        self._last[aid, view.source.url] = _Last(same, self._head(aid), kept)
-        return intake
+        if not _is_overtaken(view, answer):
+            view = _viewed(view, intake, answer.began.wall)
+            if view.problem == ROLLED_BACK:
+                news.append(_rolled_back(aid, view))
+            self.store.put_view(aid, view)
+        return _Taken(view, _Last(same, self._head(aid), kept), self._tell(news, at))
+
+    def _tell(self, news: list[News], at: datetime) -> tuple[Notice, ...]:
+        told = [self.store.tell(one, at) for one in news]
+        return tuple([one for one in told if one is not None])
 
     def _evidence(self, aid: Aid, intake: Intake, url: str, at: datetime) -> Iterator[News]:
         """Keep proofs of duplicity, with all that is known of it by now."""
@@ -252,8 +283,9 @@ class Watch:
     def _undecided(self, aid: Aid, url: str, intake: Intake) -> Iterator[News]:
         """Tell of two signed versions of which neither is accepted."""
         by_place: dict[int, dict[Said, str]] = {}
-        for (of, source), last in self._last.items():
-            for one in last.intake.pending if of == aid else ():
+        known = {source: last.intake for (of, source), last in self._last.items() if of == aid}
+        for source, brought in (known | {url: intake}).items():
+            for one in brought.pending:
                 if one.accountable:
                     by_place.setdefault(one.sn, {}).setdefault(one.said, source)
         for sn in {one.sn for one in intake.pending}:
@@ -310,6 +342,12 @@ def _kept(intake: Intake, furthest: Said | None) -> Intake:
         accepted=(),
         duplicity=(),
     )
+
+
+def _is_overtaken(view: SourceView, answer: _Answer) -> bool:
+    """Tell whether another process asked later and is done: this answer may be the older one."""
+    at = view.asked_at  # one in the future was written before the clock was set back
+    return at is not None and answer.began.wall < at <= answer.now.wall
 
 
 def _viewed(view: SourceView, intake: Intake, began: datetime) -> SourceView:

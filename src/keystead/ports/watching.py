@@ -1,15 +1,17 @@
 """What a watcher asks of its store; `stores` implements it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from keystead.cesr.keys import Aid, Said
 from keystead.keri.attachments import Proofs
 from keystead.ports.events import EventStore
+
+T = TypeVar("T")
 
 WITNESS, WATCHER = "witness", "watcher"
 
@@ -117,17 +119,20 @@ class Webhook(msgspec.Struct, frozen=True):
 
 
 class WatchStore(Protocol):
-    """Logs, who serves them, and what there is to tell; changed in one transaction."""
+    """Logs, who serves them, and what there is to tell; several processes may have it open."""
 
     @property
     def events(self) -> EventStore:
-        """The logs; what is stored inside `transaction` is part of it."""
+        """The logs; what is stored inside `run` is part of it."""
 
-    def transaction(self) -> AbstractContextManager[object]:
-        """Keep all that is done inside, durably, or nothing."""
+    def run(self, work: Callable[[], T]) -> T:
+        """Keep all that `work` does, durably, or nothing; again when others were in the way."""
 
-    def version(self) -> object:
-        """Return what is another value after another process has written."""
+    def snapshot(self) -> AbstractContextManager[object]:
+        """Read: all that is read inside is of one moment."""
+
+    def version(self) -> int:
+        """Return what is another value after anybody has changed what is followed."""
 
     def watched(self) -> Sequence[Aid]:
         """Return whose logs are followed, in the order in which they came."""

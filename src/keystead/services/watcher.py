@@ -27,7 +27,7 @@ from keystead.node.watching import Took, Watch, log_url
 from keystead.ports.transport import Answer, Call, Transport
 from keystead.ports.watching import WATCHER, Source, SourceView
 from keystead.services.observing import Observer
-from keystead.stores.watching import SqliteWatch
+from keystead.stores.watching import DatabaseWatch
 
 T = TypeVar("T")
 _Key = tuple[Aid, str]
@@ -63,9 +63,8 @@ class Tally(msgspec.Struct):
 class _Wanted(msgspec.Struct, frozen=True):
     """What the operator wants followed."""
 
-    version: object
+    version: int
     identifiers: int
-    notices: int
     views: list[tuple[Aid, SourceView]]
 
 
@@ -81,7 +80,7 @@ class Watcher:
 
     def __init__(
         self,
-        store: SqliteWatch,
+        store: DatabaseWatch,
         watch: Watch,
         thread: ThreadPoolExecutor,
         transport: Transport,
@@ -98,7 +97,7 @@ class Watcher:
         self._schedule: Schedule[_Key] = Schedule(settings.pace, random.SystemRandom().random)
         self._sources: dict[_Key, Source] = {}
         self._failures: dict[_Key, int] = {}
-        self._version: object = None
+        self._version: int | None = None
         self._woken = asyncio.Event()
         self.polls: set[asyncio.Task[None]] = set()
         self._observer: Observer | None = None
@@ -185,7 +184,11 @@ class Watcher:
     async def _look(self) -> None:
         """Take over what the operator wants followed, if he changed it."""
         before = self._version
-        found = await self.do(lambda: _read(self._store, before))
+        last, found = await self.do(lambda: (self._store.last_notice(), _read(self._store, before)))
+        if last != self.tally.notices:  # of another process, or of one before this
+            self.tally.notices = last
+            async with self.news:
+                self.news.notify_all()
         if found is None:
             return
         self._version = found.version
@@ -193,7 +196,7 @@ class Watcher:
         self._failures = {(aid, view.source.url): view.failures for aid, view in found.views}
         self._schedule.keep_only(self._failures, time.monotonic())
         tally = self.tally
-        tally.identifiers, tally.notices, tally.looked = found.identifiers, found.notices, True
+        tally.identifiers, tally.looked = found.identifiers, True
 
     async def _expire(self) -> None:
         await self.do(lambda: self.watch.expire(moment()))
@@ -266,29 +269,29 @@ class Watcher:
             self._observer.event(event, level="error", code=error.code)
 
 
-def _read(store: SqliteWatch, before: object) -> _Wanted | None:
+def _read(store: DatabaseWatch, before: int | None) -> _Wanted | None:
     """Read what is to be followed; None if nothing has changed."""
     version = store.version()
     if version == before:
         return None
-    return _Wanted(version, len(store.watched()), store.last_notice(), list(store.all_views()))
+    return _Wanted(version, len(store.watched()), list(store.all_views()))
 
 
 @asynccontextmanager
 async def open_watcher(
     home: Path, aid: Aid, sign: Sign, transport: Transport, settings: WatcherSettings
-) -> AsyncIterator[tuple[Watcher, SqliteWatch]]:
+) -> AsyncIterator[tuple[Watcher, DatabaseWatch]]:
     """Open the store of a watcher in a thread of its own; it is closed at the end.
 
     The store is to be used through `Watcher.do` only.
 
     Raises:
-        StoreError: as `SqliteWatch.open`.
+        StoreError: as `DatabaseWatch.open`.
     """
     loop = asyncio.get_running_loop()
     thread = ThreadPoolExecutor(1, "keystead-store")
     try:
-        store = await loop.run_in_executor(thread, SqliteWatch.open, home)
+        store = await loop.run_in_executor(thread, DatabaseWatch.open, home)
         try:
             watch = await loop.run_in_executor(thread, Watch, store, aid, sign, moment())
             yield Watcher(store, watch, thread, transport, settings), store

@@ -22,7 +22,7 @@ from keystead.node.watching import text_of
 from keystead.ports.transport import Call, Transport
 from keystead.ports.watching import Notice, Webhook
 from keystead.services.watcher import Watcher, in_thread
-from keystead.stores.watching import SqliteWatch
+from keystead.stores.watching import DatabaseWatch
 
 NOTICE_TYPE: Final = "keystead.watcher.notice.1"
 MOST_STREAMS: Final = 256
@@ -49,7 +49,7 @@ class AlertSettings(msgspec.Struct, frozen=True):
 class Streams:
     """Streams of server-sent events, each from a number on."""
 
-    def __init__(self, watcher: Watcher, store: SqliteWatch, settings: AlertSettings) -> None:
+    def __init__(self, watcher: Watcher, store: DatabaseWatch, settings: AlertSettings) -> None:
         """Begin without any."""
         self._watcher = watcher
         self._store = store
@@ -115,7 +115,7 @@ class Webhooks:
     def __init__(
         self,
         watcher: Watcher,
-        store: SqliteWatch,
+        store: DatabaseWatch,
         sign: Sign,
         transport: Transport,
         settings: AlertSettings,
@@ -211,12 +211,16 @@ def record(notice: Notice) -> bytes:
     return f"id: {notice.number}\nevent: {notice.kind}\ndata: {data}\n\n".encode()
 
 
-def _webhook(store: SqliteWatch, url: str) -> Webhook | None:
+def _webhook(store: DatabaseWatch, url: str) -> Webhook | None:
     return next((one for one in store.webhooks() if one.url == url), None)
 
 
-def _written(store: SqliteWatch, hook: Webhook) -> None:
+def _written(store: DatabaseWatch, hook: Webhook) -> None:
     """Write what became of a call, unless the operator has removed the webhook meanwhile."""
-    with store.transaction():
-        if _webhook(store, hook.url) is not None:
+
+    def work() -> None:
+        now = _webhook(store, hook.url)
+        if now is not None and now.told <= hook.told:  # another process may be further
             store.put_webhook(hook)
+
+    store.run(work)

@@ -33,7 +33,7 @@ from keystead.services.rates import Rate, RateLimit
 from keystead.services.refusals import refusal
 from keystead.services.watcher import Watcher, moment
 from keystead.services.watcher_alerts import Streams
-from keystead.stores.watching import SqliteWatch
+from keystead.stores.watching import DatabaseWatch
 
 ABOUT_TYPE: Final = "keystead.watcher.1"
 EVIDENCE_TYPE: Final = "keystead.watcher.evidence.1"
@@ -55,7 +55,12 @@ class Answers:
     """The application of a watcher."""
 
     def __init__(
-        self, watcher: Watcher, store: SqliteWatch, streams: Streams, sign: Sign, observer: Observer
+        self,
+        watcher: Watcher,
+        store: DatabaseWatch,
+        streams: Streams,
+        sign: Sign,
+        observer: Observer,
     ) -> None:
         """Answer from what the watcher knows."""
         self._watcher = watcher
@@ -140,13 +145,14 @@ class Answers:
         if parsed is None or parsed.target is None or not is_aid(parsed.target):
             return refusal(404, "there is nothing here")
         aid, events = Aid(parsed.target), self._store.events
-        data = await self._watcher.do(
-            lambda: (
-                oobi_stream(events, aid, role=parsed.role, eid=parsed.eid)
-                if self._store.is_watched(aid)
-                else None
-            )
-        )
+
+        def answer() -> bytes | None:
+            with self._store.snapshot():
+                if not self._store.is_watched(aid):
+                    return None
+                return oobi_stream(events, aid, role=parsed.role, eid=parsed.eid)
+
+        data = await self._watcher.do(answer)
         return self._stream_of_events(data or b"", route, aid, client)
 
     def _stream_of_events(self, data: bytes, route: str, aid: Aid, client: str) -> Response:

@@ -42,7 +42,7 @@ async def watcher_service(parts: WatcherParts, observer: Observer) -> AsyncItera
     """Run a watcher as long as the context is open.
 
     Raises:
-        StoreError: as `SqliteWatch.open`.
+        StoreError: as `DatabaseWatch.open`.
     """
     opened = open_watcher(parts.home, parts.aid, parts.sign, parts.transport, parts.settings)
     async with opened as (watcher, store):

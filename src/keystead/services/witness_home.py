@@ -33,7 +33,8 @@ from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor
 from keystead.node.witness import Admission, Witness
 from keystead.stores import files
-from keystead.stores.witness import FILE, LOCATION, DatabaseWitness
+from keystead.stores.opening import LOCATION, name_location
+from keystead.stores.witness import FILE, DatabaseWitness
 from keystead.suites import Suite
 
 KEY: Final = "witness.key"
@@ -81,7 +82,7 @@ class WitnessHome(msgspec.Struct, frozen=True):
             partial_key.unlink()
         for leftover in self.folder.glob(f"{FILE}*"):
             leftover.unlink()  # of an attempt that was cut off: nobody knows its key
-        _name_database(self.folder, database)
+        name_location(self.folder, database)
         key = ServiceKey.create(partial_key, passphrase)
         self.make(key)
         partial_key.rename(self.folder / KEY)
@@ -159,21 +160,6 @@ class WitnessHome(msgspec.Struct, frozen=True):
             yield
         finally:
             os.close(descriptor)
-
-
-def _name_database(folder: Path, database: str) -> None:
-    """Write where the database of a witness is, if not in its folder."""
-    named, partial = folder / LOCATION, folder / f"{LOCATION}.new"
-    with files.io_faults(named):
-        named.unlink(missing_ok=True)
-        if database:
-            files.make_file(partial)
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(f"{database}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(named)
-        files.sync_folder(folder)
 
 
 def _accept_inception(store: DatabaseWitness, key: ServiceKey) -> None:

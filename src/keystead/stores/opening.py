@@ -1,15 +1,18 @@
 """Where events are kept, by its location: a path is a SQLite file, a URL a PostgreSQL database."""
 
+import os
 from pathlib import Path
+from typing import Final
 
 from keystead.errors import ErrorCode, UsageError
 from keystead.limits import DEFAULT_LIMITS, Limits
-from keystead.stores import schema
+from keystead.stores import files, schema
 from keystead.stores.database import Database
 from keystead.stores.table_store import TableStore
 from keystead.stores.tables import TableDatabase
 
-_POSTGRES = ("postgresql://", "postgres://")
+LOCATION: Final = "database"  # file in the home of a service that names another database
+_POSTGRES: Final = ("postgresql://", "postgres://")
 
 
 def open_database(location: str, *, kind: str = "events", create: bool = False) -> TableDatabase:
@@ -51,3 +54,41 @@ def open_store(
         UsageError, StoreError: as `open_database`.
     """
     return TableStore(open_database(location, create=create), limits)
+
+
+def location_of(home: Path, file: str) -> str:
+    """Return where the database of a service is.
+
+    Args:
+        home: its folder.
+        file: name of the database there, if none is named.
+
+    Raises:
+        StoreError: the name cannot be read (store.io), or others can read it (store.permissions).
+    """
+    named = home / LOCATION
+    with files.io_faults(named):
+        return named.read_text("utf-8").strip() if files.check_file(named) else str(home / file)
+
+
+def name_location(home: Path, location: str) -> None:
+    """Write where the database of a service is; an empty location: in its folder.
+
+    Raises:
+        UsageError: it is no URL of PostgreSQL (usage.argument).
+        StoreError: store.full, store.io.
+    """
+    if location and not location.startswith(_POSTGRES):
+        what = "a database other than a file is named by postgresql://ROLE@HOST/DATABASE"
+        raise UsageError(ErrorCode.ARGUMENT, what)
+    named, partial = home / LOCATION, home / f"{LOCATION}.new"
+    with files.io_faults(named):
+        named.unlink(missing_ok=True)
+        if location:
+            files.make_file(partial)
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(f"{location}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.rename(named)
+        files.sync_folder(home)

@@ -5,11 +5,13 @@ Queries are in SQL that both understand, with a question mark for each value.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from keystead.stores.remembered import Remembered
 
 T = TypeVar("T")
+Given = ParamSpec("Given")
 
 
 class TableResult(Protocol):
@@ -72,3 +74,24 @@ class TableDatabase(Protocol):
 
     def close(self) -> None:
         """Close it; what was not committed is gone."""
+
+
+class InDatabase(Protocol):
+    """Who has a database."""
+
+    database: TableDatabase
+
+
+Owner = TypeVar("Owner", bound=InDatabase)
+
+
+def again(
+    method: Callable[Concatenate[Owner, Given], T],
+) -> Callable[Concatenate[Owner, Given], T]:
+    """Have a method write in a transaction, which is made again when others were in the way."""
+
+    @wraps(method)
+    def written(one: Owner, /, *given: Given.args, **named: Given.kwargs) -> T:
+        return one.database.run(lambda: method(one, *given, **named))
+
+    return written

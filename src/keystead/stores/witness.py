@@ -3,9 +3,8 @@
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
 from keystead.cesr.keys import Aid, Said
 from keystead.errors import ErrorCode, StoreError
@@ -14,15 +13,12 @@ from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.routed import SCHEMES, Location
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.ports.witness import Admitted, Mail, Origin, Promise, WitnessRow
-from keystead.stores import files
-from keystead.stores.opening import open_database
+from keystead.stores.opening import location_of, open_database
 from keystead.stores.table_store import TableStore
-from keystead.stores.tables import TableConnection, TableDatabase
+from keystead.stores.tables import TableConnection, TableDatabase, again
 
 T = TypeVar("T")
-Given = ParamSpec("Given")
 FILE: Final = "witness.db"
-LOCATION: Final = "database"  # names another database than that file
 KIND: Final = "witness"
 # Messages that wait for one recipient and topic, and bytes that wait for all (16 MiB). A recipient
 # asks every few seconds; who does not come for that long asks anew.
@@ -31,18 +27,6 @@ _MAIL_BYTES: Final = 16 * 1024 * 1024
 # What it takes to supersede an event: any rotation (0), an approved one (1); nothing can (2).
 _RANKS: Final = {"ixn": 0, "drt": 1}
 _FINAL: Final = 2
-
-
-def _again(
-    method: "Callable[Concatenate[DatabaseWitness, Given], T]",
-) -> "Callable[Concatenate[DatabaseWitness, Given], T]":
-    """Have a method write in a transaction, which is made again when others were in the way."""
-
-    @wraps(method)
-    def written(one: "DatabaseWitness", /, *given: Given.args, **named: Given.kwargs) -> T:
-        return one.database.run(lambda: method(one, *given, **named))
-
-    return written
 
 
 class DatabaseWitness:
@@ -56,7 +40,7 @@ class DatabaseWitness:
     @classmethod
     def create(cls, home: Path, aid: Aid) -> "DatabaseWitness":
         """Make the store of a new witness; errors as `open_database`."""
-        store = cls(open_database(location_of(home), kind=KIND, create=True))
+        store = cls(open_database(location_of(home, FILE), kind=KIND, create=True))
         store.begin(aid)
         return store
 
@@ -68,7 +52,7 @@ class DatabaseWitness:
             UsageError: as `open_database`.
             StoreError: as `open_database`; store.missing for one that `create` did not make.
         """
-        store = cls(open_database(location_of(home), kind=KIND), limits)
+        store = cls(open_database(location_of(home, FILE), kind=KIND), limits)
         try:
             store.about()
         except StoreError:
@@ -76,7 +60,7 @@ class DatabaseWitness:
             raise
         return store
 
-    @_again
+    @again
     def begin(self, aid: Aid) -> None:
         """Write whose store this is: that of a new witness."""
         connection = self.database.writing()
@@ -125,7 +109,7 @@ class DatabaseWitness:
         )
         return _to_about(self.database.writing().execute(query).fetchone())
 
-    @_again
+    @again
     def rename(self) -> str:
         """Give the store a new name, so that older copies have another; return it."""
         connection = self.database.writing()
@@ -213,7 +197,7 @@ class DatabaseWitness:
                 remembered.put(("admitted", aid), known)
         return known
 
-    @_again
+    @again
     def admit(self, one: Admitted) -> None:
         """Write whom to take events from."""
         connection = self.database.writing()
@@ -244,14 +228,14 @@ class DatabaseWitness:
             remembered.put(("count", origin), known)
         return known
 
-    @_again
+    @again
     def invite(self, digest: bytes, uses: int, expires: int | None) -> None:
         """Keep an invitation; times in microseconds since 1970."""
         connection = self.database.writing()
         query = "INSERT INTO invitation VALUES (?, ?, ?)"
         connection.execute(query, (digest, uses, expires))
 
-    @_again
+    @again
     def use_invitation(self, digest: bytes, now: int) -> bool:
         """Take one use of an invitation; tell whether there was one."""
         connection = self.database.writing()
@@ -262,7 +246,7 @@ class DatabaseWitness:
         )
         return found.rowcount == 1
 
-    @_again
+    @again
     def quarantine(self, unconfirmed: Sequence[tuple[Aid, Said | None]]) -> None:
         """Write that nothing new is signed before these logs were seen again."""
         connection = self.database.writing()
@@ -279,7 +263,7 @@ class DatabaseWitness:
         query = "SELECT aid, said FROM unconfirmed ORDER BY aid"
         return ((Aid(aid), Said(said) if said else None) for aid, said in self.database.rows(query))
 
-    @_again
+    @again
     def confirm(self, aid: Aid) -> None:
         """Write that a log was seen again; with the last one the quarantine ends."""
         connection = self.database.writing()
@@ -288,7 +272,7 @@ class DatabaseWitness:
             "UPDATE witness SET quarantined = 0 WHERE NOT EXISTS (SELECT 1 FROM unconfirmed)"
         )
 
-    @_again
+    @again
     def put_mail(self, recipient: Aid, topic: str, message: bytes, now: int) -> None:
         """Keep a message for somebody; the oldest make room."""
         connection = self.database.writing()
@@ -318,22 +302,11 @@ class DatabaseWitness:
         )
         return [Mail(*row) for row in self.database.rows(query, recipient, topic, first)]
 
-    @_again
+    @again
     def expire_mail(self, before: int) -> None:
         """Drop messages that are older."""
         connection = self.database.writing()
         connection.execute("DELETE FROM mail WHERE since < ?", (before,))
-
-
-def location_of(home: Path) -> str:
-    """Return where the database of a witness is: what its file `database` tells, or beside it.
-
-    Raises:
-        StoreError: the file cannot be read (store.io), or others can (store.permissions).
-    """
-    named = home / LOCATION
-    with files.io_faults(named):
-        return named.read_text("utf-8").strip() if files.check_file(named) else str(home / FILE)
 
 
 def rank_of(message_type: str) -> int:

@@ -1,5 +1,10 @@
 """The watcher: what it keeps of answers, what it tells, and what it never says."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
 import pytest
 
 from keystead.cesr.keys import digest
@@ -9,11 +14,14 @@ from keystead.keri.seals import DigestSeal
 from keystead.node.bundles import read_bundle
 from keystead.node.freshness import Policy, Status
 from keystead.node.watching import MOST_SOURCES, MOST_WATCHED, Watch, check_room, log_url
+from keystead.stores import files
 from keystead.stores.memory import MemoryStore
-from keystead.stores.watching import SqliteWatch
+from keystead.stores.opening import name_location
+from keystead.stores.watching import DatabaseWatch
 from keystead.testing.authoring import Author, KeyPair, Signed, witness
 from support.logs import attached, coupled, routed
-from support.watching import at, source, watch_in
+from support.postgres import fresh_url
+from support.watching import WATCHER, at, source, watch_in
 
 ONE, TWO, THREE = (source(name) for name in ("one", "two", "three"))
 WITNESSES = [witness(name) for name in ("one", "two", "three")]
@@ -25,7 +33,7 @@ def _author(name: str = "watched") -> tuple[Author, Signed]:
     return author, author.incept()
 
 
-def _follow(store: SqliteWatch, author: Author) -> None:
+def _follow(store: DatabaseWatch, author: Author) -> None:
     store.watch(author.aid, [ONE, TWO, THREE], at(0).wall)
 
 
@@ -315,3 +323,76 @@ def test_a_log_of_events_that_wait_confirms_nothing() -> None:
         rest = begun.receipted(*WITNESSES)
         (notice,) = watch.took_more(author.aid, TWO.url, rest, at(2))
         assert notice.kind == "event"
+
+
+@contextmanager
+def _two_processes() -> Iterator[tuple[list[Watch], list[DatabaseWatch]]]:
+    """Give two watchers on one PostgreSQL database."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        fresh_url(empty=True) as url,
+        ExitStack() as opened,
+    ):
+        home = Path(folder) / "watch"
+        files.make_folder(home)
+        name_location(home, url)
+        DatabaseWatch.create(home).close()
+        stores = [opened.enter_context(closing(DatabaseWatch.open(home))) for _ in range(2)]
+        yield [Watch(one, WATCHER.aid, WATCHER.sign, at(0)) for one in stores], stores
+
+
+def test_two_processes_tell_of_one_log_once() -> None:
+    """What one has accepted and told the other finds accepted and told; both answer the same."""
+    author, begun = _author()
+    twin = author.fork()
+    more, forged = author.interact(), twin.interact(OTHER)
+    with _two_processes() as (watches, stores):
+        _follow(stores[0], author)
+        one, two = watches
+        assert _served(one, author, ONE.url, begun, more, second=1) == ["event"]
+        assert _served(two, author, ONE.url, begun, more, second=2) == []
+        assert _served(two, author, TWO.url, begun, forged, second=3) == ["duplicity"]
+        assert _served(one, author, TWO.url, begun, forged, second=4) == []
+        answers = [watch.state(author.aid, Policy(), at(5)) for watch in watches]
+        assert answers[0]["duplicity"] == answers[1]["duplicity"]
+        assert answers[0]["state"] == answers[1]["state"]
+        assert len(stores[0].bundles(author.aid)) == 1
+        assert [one.number for one in stores[1].notices(0, 10)] == [1, 2]
+
+
+def test_an_answer_that_another_process_has_overtaken_is_no_rollback() -> None:
+    """Its call began before the log grew, and it came last; the source never went back."""
+    author, begun = _author()
+    more = author.interact()
+    with _two_processes() as (watches, stores):
+        _follow(stores[0], author)
+        assert _served(watches[0], author, ONE.url, begun, more, second=2) == ["event"]
+        body = begun.framed
+        late = watches[1].took(author.aid, ONE.url, body, at(1), at(3))
+        assert late.notices == ()
+        assert _statuses(watches[1], author)[0] is Status.CONFIRMS
+        assert _served(watches[1], author, ONE.url, begun, second=4) == ["rollback"]
+
+
+def test_what_was_not_kept_is_not_remembered() -> None:
+    """After a failure the same answer is looked at again, and its proof is kept."""
+    author, begun = _author()
+    twin = author.fork()
+    more, forged = author.interact(), twin.interact(OTHER)
+    broken = [True]
+
+    def sign(data: bytes) -> bytes:
+        if broken:
+            broken.clear()
+            raise ZeroDivisionError
+        return WATCHER.sign(data)
+
+    with watch_in() as (_, store):
+        watch = Watch(store, WATCHER.aid, sign, at(0))
+        _follow(store, author)
+        assert _served(watch, author, ONE.url, begun, more) == ["event"]
+        with pytest.raises(ZeroDivisionError):
+            _served(watch, author, TWO.url, begun, forged)
+        assert store.bundles(author.aid) == []
+        assert _served(watch, author, TWO.url, begun, forged) == ["duplicity"]
+        assert len(store.bundles(author.aid)) == 1

@@ -27,9 +27,17 @@ CREATE TABLE watched_source (
     PRIMARY KEY (aid, url)
 ) STRICT, WITHOUT ROWID;
 
+-- One row. Who changes what is followed counts, so that those who serve notice it.
+CREATE TABLE following (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    changes INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO following VALUES (1, 0);
+
 -- Evidence: what happened, in order, for those who are told. The oldest make room.
 CREATE TABLE notice (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER PRIMARY KEY,         -- without gaps; the last one is always kept
     aid TEXT NOT NULL,
     kind TEXT NOT NULL,
     at INTEGER NOT NULL,
@@ -37,7 +45,7 @@ CREATE TABLE notice (
     data TEXT NOT NULL                  -- JSON
 ) STRICT;
 
-CREATE INDEX notice_same ON notice (aid, kind, same);
+CREATE UNIQUE INDEX notice_same ON notice (aid, kind, same);
 
 -- Evidence: proofs of duplicity, signed by this watcher, for each other version of an event.
 CREATE TABLE bundle (
