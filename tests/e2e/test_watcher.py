@@ -322,6 +322,15 @@ def test_a_watcher_that_was_killed_goes_on(scene: Scene) -> None:
         assert serving.get(f"/log/{scene.aid}").body == first
 
 
+def test_one_process_serves_a_watcher(scene: Scene) -> None:
+    """A second one is refused while the first serves."""
+    with scene.watched():
+        options = ("--passphrase-file", scene.watcher.passphrase, "--port", "0")
+        second = scene.watcher.run("serve", *options)
+    assert second.returncode == 1
+    assert b"[store.busy]" in second.stderr
+
+
 def test_init_never_replaces_a_watcher(tmp_path: Path) -> None:
     """A key is not overwritten, an init that was cut off is finished, no watcher is told as such."""
     made = new_watcher(tmp_path)

@@ -27,6 +27,7 @@ from keystead.node.watching import Took, Watch, log_url
 from keystead.ports.transport import Answer, Call, Transport
 from keystead.ports.watching import WATCHER, Source, SourceView
 from keystead.services.observing import Observer
+from keystead.stores.opening import alone
 from keystead.stores.watching import DatabaseWatch
 
 T = TypeVar("T")
@@ -286,19 +287,17 @@ async def open_watcher(
     The store is to be used through `Watcher.do` only.
 
     Raises:
-        StoreError: as `DatabaseWatch.open`.
+        StoreError: as `DatabaseWatch.open`; another process serves it (store.busy), and its
+            database is not made for several.
     """
     loop = asyncio.get_running_loop()
-    thread = ThreadPoolExecutor(1, "keystead-store")
-    try:
+    with alone(home, "watcher", shared=True), ThreadPoolExecutor(1, "keystead-store") as thread:
         store = await loop.run_in_executor(thread, DatabaseWatch.open, home)
         try:
             watch = await loop.run_in_executor(thread, Watch, store, aid, sign, moment())
             yield Watcher(store, watch, thread, transport, settings), store
         finally:
             await loop.run_in_executor(thread, store.close)
-    finally:
-        thread.shutdown()
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -7,8 +7,6 @@ The database may be elsewhere, in PostgreSQL. Then several processes of this mac
 witness: they share what it has signed.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -33,12 +31,11 @@ from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor
 from keystead.node.witness import Admission, Witness
 from keystead.stores import files
-from keystead.stores.opening import LOCATION, name_location
+from keystead.stores.opening import alone, name_location
 from keystead.stores.witness import FILE, DatabaseWitness
 from keystead.suites import Suite
 
 KEY: Final = "witness.key"
-_LOCK: Final = "lock"
 
 
 class WitnessHome(msgspec.Struct, frozen=True):
@@ -128,7 +125,7 @@ class WitnessHome(msgspec.Struct, frozen=True):
             KeystoreError: the passphrase does not fit, or its signer does not start.
         """
         with ExitStack() as stack:
-            stack.enter_context(self.alone(shared=shared and (self.folder / LOCATION).exists()))
+            stack.enter_context(self.alone(shared=shared))
             store = DatabaseWitness.open(self.folder, self.limits)
             stack.callback(store.close)
             memory = self.memory(self.aid)
@@ -141,25 +138,13 @@ class WitnessHome(msgspec.Struct, frozen=True):
         """Keep other processes from serving this witness: two with one key could contradict.
 
         Args:
-            shared: only those that want it for themselves.
+            shared: only those that want it for themselves, if its database is made for that.
 
         Raises:
             StoreError: one does (store.busy), or the folder cannot be used.
         """
-        files.check_folder(self.folder)
-        path = self.folder / _LOCK
-        with files.io_faults(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            try:
-                mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-            except BlockingIOError:
-                what = f"another process serves the witness in {self.folder}"
-                raise StoreError(ErrorCode.STORE_BUSY, what, hint="stop it first") from None
+        with alone(self.folder, "witness", shared=shared):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _accept_inception(store: DatabaseWitness, key: ServiceKey) -> None:

@@ -1,10 +1,13 @@
 """Where events are kept, by its location: a path is a SQLite file, a URL a PostgreSQL database."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from keystead.errors import ErrorCode, UsageError
+from keystead.errors import ErrorCode, StoreError, UsageError
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.stores import files, schema
 from keystead.stores.database import Database
@@ -12,6 +15,7 @@ from keystead.stores.table_store import TableStore
 from keystead.stores.tables import TableDatabase
 
 LOCATION: Final = "database"  # file in the home of a service that names another database
+_LOCK: Final = "lock"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 
 
@@ -92,3 +96,32 @@ def name_location(home: Path, location: str) -> None:
                 os.fsync(file.fileno())
             partial.rename(named)
         files.sync_folder(home)
+
+
+@contextmanager
+def alone(home: Path, service: str, *, shared: bool = False) -> Iterator[None]:
+    """Keep other processes from serving what is in a folder.
+
+    Args:
+        home: the folder.
+        service: what is served, such as witness.
+        shared: keep off only those that want it for themselves, if its database is made for
+            several.
+
+    Raises:
+        StoreError: one does (store.busy), or the folder cannot be used.
+    """
+    files.check_folder(home)
+    path = home / _LOCK
+    with files.io_faults(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            several = shared and (home / LOCATION).exists()
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if several else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = f"another process serves the {service} in {home}"
+            raise StoreError(ErrorCode.STORE_BUSY, what, hint="stop it first") from None
+        yield
+    finally:
+        os.close(descriptor)

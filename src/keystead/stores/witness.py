@@ -20,6 +20,10 @@ from keystead.stores.tables import TableConnection, TableDatabase, again
 T = TypeVar("T")
 FILE: Final = "witness.db"
 KIND: Final = "witness"
+_RESTORE: Final = (
+    "restore it from a back-up, see docs/witness-operators.md; a new witness: keystead witness init"
+    " --home ANOTHER"
+)
 # Messages that wait for one recipient and topic, and bytes that wait for all (16 MiB). A recipient
 # asks every few seconds; who does not come for that long asks anew.
 _MAIL_OF_TOPIC: Final = 64
@@ -52,12 +56,17 @@ class DatabaseWitness:
             UsageError: as `open_database`.
             StoreError: as `open_database`; store.missing for one that `create` did not make.
         """
-        store = cls(open_database(location_of(home, FILE), kind=KIND), limits)
         try:
-            store.about()
-        except StoreError:
-            store.close()
-            raise
+            store = cls(open_database(location_of(home, FILE), kind=KIND), limits)
+            try:
+                store.about()
+            except StoreError:
+                store.close()
+                raise
+        except StoreError as error:
+            if error.code is not ErrorCode.STORE_MISSING:
+                raise
+            raise StoreError(error.code, error.message, hint=_RESTORE) from None
         return store
 
     @again
