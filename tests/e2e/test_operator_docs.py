@@ -22,8 +22,9 @@ from keystead.keystores.receipting import LocalReceiptSigner
 from keystead.keystores.service_key import ServiceKey
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node.witness import Admission, Submission, Submitted, Witness
+from keystead.services.charging import Rates
 from keystead.services.observing import Observer
-from keystead.services.witness import EVENT_BYTES, STREAM_BYTES, Rates
+from keystead.services.witness_requests import EVENT_BYTES, STREAM_BYTES
 from keystead.stores import files
 from keystead.stores.opening import LOCATION
 from keystead.stores.witness import DatabaseWitness
@@ -104,6 +105,8 @@ def test_the_bounds_are_those_of_the_program() -> None:
     rates = Rates()
     for rate in (rates.event, rates.stranger, rates.strangers):
         assert f"| {rate.per_second:g} a second, {rate.burst} at once |" in PAGE
+    volume = rates.volume
+    assert f"| {volume.per_second:g} KiB a second, {volume.burst} KiB at once |" in PAGE
     assert f"| {EVENT_BYTES // 1024} KiB; {STREAM_BYTES // 2**20} MiB |" in PAGE
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from keystead.cesr.keys import Aid
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node.witness import Admission
+from keystead.services.charging import Rates
 from keystead.services.load_witness import Target
 from keystead.services.rates import Rate
 from keystead.services.running import Binding, Listening, run
-from keystead.services.witness import Rates
 from keystead.services.witness_home import WitnessHome
 from keystead.services.witness_running import WitnessRun
 
@@ -85,7 +85,7 @@ def main() -> None:
     folder, room, held_for = sys.argv[1:]
     home = _home(Path(folder), float(held_for))
     fast = Rate(10_000, 100_000)
-    rates = Rates(stranger=fast, event=fast, strangers=fast)
+    rates = Rates(stranger=fast, event=fast, strangers=fast, volume=fast)
     served = WitnessRun(home, PASSPHRASE, Admission(int(room)), rates, None)
 
     def announce(where: Listening) -> None:

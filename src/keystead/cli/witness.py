@@ -157,8 +157,8 @@ def serve(  # noqa: PLR0913 - one parameter for each option
     from keystead.cli.secrets import read_secret  # noqa: PLC0415 - as above
     from keystead.keystores.passphrase import normalized  # noqa: PLC0415 - as above
     from keystead.node.witness import Admission  # noqa: PLC0415 - as above
+    from keystead.services.charging import Rates  # noqa: PLC0415 - as above
     from keystead.services.rates import Rate  # noqa: PLC0415 - as above
-    from keystead.services.witness import Rates  # noqa: PLC0415 - as above
     from keystead.services.witness_running import WitnessRun  # noqa: PLC0415 - as above
 
     home.aid  # noqa: B018 - a witness that is not there is told before the passphrase is asked
@@ -167,6 +167,7 @@ def serve(  # noqa: PLR0913 - one parameter for each option
         stranger=Rate(question_rate, max(1, round(4 * question_rate))),
         event=Rate(event_rate, max(1, round(25 * event_rate))),
         strangers=Rate(max(500.0, question_rate), max(500, round(question_rate))),
+        volume=Rate(max(512.0, 8 * event_rate), max(4096, round(64 * event_rate))),
     )
     run = WitnessRun(home, secret, Admission(quota), rates, url)
 

@@ -22,8 +22,8 @@ def recover_from(
     sources: Sequence[str],
     logs: Sequence[str],
     accepted: Sequence[str],
-) -> list[str]:
-    """Let a witness see logs again, and return the identifiers whose logs it has not seen.
+) -> tuple[bool, list[str]]:
+    """Let a witness see logs again.
 
     Args:
         home: the witness.
@@ -31,6 +31,9 @@ def recover_from(
         sources: URLs of witnesses and watchers to ask.
         logs: files with logs.
         accepted: identifiers whose logs are given up.
+
+    Returns:
+        Whether it was in quarantine; the identifiers whose logs it has not seen.
 
     Raises:
         UsageError: a file cannot be read (usage.file).
@@ -42,13 +45,29 @@ def recover_from(
 
     secret = normalized(read_secret(passphrase, "Passphrase of the witness: "))
     with home.opened(secret, CLOSED) as witness:
+        quarantined = witness.quarantined
         for aid, _ in list(witness.store.unconfirmed()):
             # All of them: any may have what the others have not seen.
             found = [one for stream in _streams(aid, sources, logs) for one in _messages(stream)]
             witness.recover(aid, found, datetime.now(UTC))
         for name in accepted:
             _give_up(witness, name)
-        return [str(aid) for aid, _ in witness.store.unconfirmed()]
+        return quarantined, [str(aid) for aid, _ in witness.store.unconfirmed()]
+
+
+def tell_next(own: str, left: Sequence[str]) -> None:
+    """Say what to do about logs that were not seen again.
+
+    Args:
+        own: the witness.
+        left: whose logs are missing; the witness itself stands for logs that it may have forgotten.
+    """
+    if any(aid != own for aid in left):
+        say("get each log from other witnesses (--from URL), or from its owner (--log FILE)")
+    if own in left:
+        say(f"{own} is the witness itself: it stands for logs that this machine knows nothing of")
+        say(f"when you have given all logs that there are: --accept {own}")
+    say("the risk of --accept: what it signed and nobody showed it, it may now contradict")
 
 
 def _give_up(witness: "Witness", text: str) -> None:

@@ -3,8 +3,10 @@
 Source: KERI specification, "Receipt Messages", "Reply Message Body"; forms as keri 1.x writes them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
 
 from keystead.cesr.body import Body
 from keystead.cesr.codes import GroupKind
@@ -25,6 +27,9 @@ from keystead.suites import Suite
 SignReply = Callable[[bytes], bytes]
 # Topics under which those who asked look for answers, as peers name them.
 REPLAY_TOPIC, REPLY_TOPIC = "/replay", "/reply"
+# Events and bytes of a log that one question brings into a mailbox; as many wait there at most.
+REPLAYED: Final = 64
+REPLAYED_BYTES: Final = 256 * 1024
 
 
 def own_receipt(aid: Aid, accepted: AcceptedEvent, signature: bytes) -> bytes:
@@ -53,7 +58,10 @@ def state_reply(aid: Aid, state: StateAnswer, now: datetime, sign: SignReply) ->
 def answer_query(
     store: EventStore, query: Query, querier: Aid, node: Aid, now: datetime, sign: SignReply
 ) -> list[tuple[str, bytes]] | MailboxAnswer:
-    """Return topics and messages that answer a query, or which mailbox it asks for."""
+    """Return topics and messages that answer a query, or which mailbox it asks for.
+
+    Of a long log it is the first part: whoever wants the next asks from there on.
+    """
     found = answer(store, query, querier)
     match found:
         case MailboxAnswer():
@@ -62,11 +70,22 @@ def answer_query(
             return [(REPLY_TOPIC, state_reply(node, found, now, sign))]
         case ReplayAnswer(aids, first):
             # A message of the mailbox is one event.
-            return [
-                (REPLAY_TOPIC, message)
+            messages = (
+                message
                 for place, aid in enumerate(aids)
                 for message in replay(store, aid, first=0 if place else first)
-            ]
+            )
+            return [(REPLAY_TOPIC, message) for message in _first_part(messages)]
+
+
+def _first_part(messages: Iterator[bytes]) -> Iterator[bytes]:
+    """Give as much of a log as is put into a mailbox for one question."""
+    size = 0
+    for message in islice(messages, REPLAYED):
+        size += len(message)
+        if size > REPLAYED_BYTES:
+            return
+        yield message
 
 
 def _receipted(accepted: AcceptedEvent) -> bytes:

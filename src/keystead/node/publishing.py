@@ -13,6 +13,7 @@ from keystead.cesr.keys import KEY_PATTERN, Aid, key_of
 from keystead.cesr.writing import write_frame
 from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.routed import SCHEMES, EndRole, Record
+from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.replay import replay_approved
 from keystead.ports import EventStore
 
@@ -28,7 +29,20 @@ def oobi_stream(
     eid: Aid | None = None,
     known: Iterable[tuple[str, Aid]] = (),
 ) -> bytes | None:
-    """Return the answer to an introduction.
+    """Return the answer to an introduction; see `oobi_pieces`."""
+    pieces = oobi_pieces(store, aid, role=role, eid=eid, known=known)
+    return None if pieces is None else b"".join(pieces)
+
+
+def oobi_pieces(
+    store: EventStore,
+    aid: Aid,
+    *,
+    role: str = "",
+    eid: Aid | None = None,
+    known: Iterable[tuple[str, Aid]] = (),
+) -> Iterator[bytes] | None:
+    """Give the messages of the answer to an introduction, as they are asked for.
 
     It holds the log with those of its delegators, then for each endpoint its own log if it has
     one, its locations, and the statement that gives or takes its role.
@@ -41,31 +55,41 @@ def oobi_stream(
         known: roles and endpoints to look for besides the identifier itself and its witnesses.
 
     Returns:
-        The stream; None when the log, or that of its delegator, is not here, or when its latest
+        The messages; None when the log, or that of its delegator, is not here, or when its latest
         event has fewer receipts than it needs.
     """
     state = store.key_state(aid)
     if state is None:
-        found = b"".join(_locations(store, aid)) if _is_fixed(aid) else b""
-        return found or None
+        found = list(_locations(store, aid)) if _is_fixed(aid) else []
+        return iter(found) if found else None
     head = store.event(aid, state.sn)
     if head is None or not is_witnessed(head):
         return None
-    given: dict[Aid, int] = {}
-    pieces = list(replay_approved(store, aid, given))
     delegator = state.establishment.delegator
-    if delegator is not None:
-        if store.key_state(delegator) is None:
-            return None
-        pieces += replay_approved(store, delegator, given)
+    if delegator is not None and store.key_state(delegator) is None:
+        return None
     witnesses = state.establishment.witnesses
     wanted = [(CONTROLLER, aid), *((WITNESS, one) for one in witnesses), *known]
     if role and eid is not None:
         wanted.append((role, eid))
-    for one_role, one_eid in dict.fromkeys(wanted):
-        if role in ("", one_role) and eid in (None, one_eid):
-            pieces += _endpoint(store, aid, one_role, one_eid, given)
-    return b"".join(pieces)
+    chosen = [
+        one for one in dict.fromkeys(wanted) if role in ("", one[0]) and eid in (None, one[1])
+    ]
+    return _pieces(store, aid, delegator, chosen)
+
+
+def log_length(store: EventStore, aid: Aid, limits: Limits = DEFAULT_LIMITS) -> int:
+    """Return how many events a log has, with those of its delegators."""
+    length = 0
+    wanted: Aid | None = aid
+    for _ in range(limits.delegation_depth + 1):
+        state = None if wanted is None else store.key_state(wanted)
+        head = None if state is None else store.event(state.aid, state.sn)
+        if state is None or head is None:
+            break
+        length += head.first_seen_number + 1
+        wanted = state.establishment.delegator
+    return length
 
 
 def is_witnessed(accepted: AcceptedEvent) -> bool:
@@ -81,6 +105,17 @@ def write_statement(record: Record) -> bytes:
         (GroupKind.SIGNATURE_GROUPS, record.proofs.endorsements),
     ]
     return record.reply.raw + write_frame(Group(kind, items) for kind, items in groups if items)
+
+
+def _pieces(
+    store: EventStore, aid: Aid, delegator: Aid | None, endpoints: Iterable[tuple[str, Aid]]
+) -> Iterator[bytes]:
+    given: dict[Aid, int] = {}
+    yield from replay_approved(store, aid, given)
+    if delegator is not None:
+        yield from replay_approved(store, delegator, given)
+    for role, eid in endpoints:
+        yield from _endpoint(store, aid, role, eid, given)
 
 
 def _endpoint(

@@ -68,11 +68,13 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
         messages: framed messages, in order.
         now: when.
         invitation: code of an invitation, if one was given.
+        strangers: somebody may be let in by it.
     """
 
     messages: Sequence[Message]
     now: datetime
     invitation: str = ""
+    strangers: bool = True
 
 
 class Status(Enum):
@@ -417,6 +419,8 @@ class Witness:
     def _let_in(self, aid: Aid, one: Submission) -> bool:
         """Let a stranger in, if an invitation or the quota allows it."""
         origin: Origin | None = None
+        if not one.strangers:
+            return False
         if one.invitation:
             digest = invitation_digest(one.invitation)
             if self.store.use_invitation(digest, microseconds(one.now)):

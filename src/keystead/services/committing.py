@@ -155,7 +155,7 @@ class Committer:
                         jobs.append(one)
                     case _:
                         waiting += one
-            size = min(_BATCH, max(_LEAST, len(waiting) // 2))
+            size = _size_of_batch(waiting)
             batch = waiting[:size]
             del waiting[:size]
             unfinished = self._commit(witness, batch, unfinished)
@@ -232,6 +232,17 @@ class Committer:
         self.fault = error.code
         if error.code in _BEYOND_REPAIR:
             self.broken()
+
+
+def _size_of_batch(waiting: Sequence[_Waiting]) -> int:
+    """Return how many submissions go into the next transaction: no more messages than in others."""
+    size = min(_BATCH, max(_LEAST, len(waiting) // 2))
+    messages = 0
+    for place, one in enumerate(waiting[:size]):
+        messages += len(one.submission.messages)
+        if place and messages > _BATCH:
+            return place
+    return size
 
 
 def _tell(batch: Sequence[_Waiting], answers: Sequence[Submitted | Exception]) -> None:

@@ -13,24 +13,29 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from keystead.cesr.keys import Aid, Said
 from keystead.errors import KeysteadError
+from keystead.keri.attachments import Proofs
+from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.messages import Query
 from keystead.node import answering
 from keystead.node.publishing import is_witnessed
 from keystead.node.queries import MAILBOX, MailboxAnswer
 from keystead.node.witness import Witness
+from keystead.ports.witness import WitnessStore
 from keystead.services.committing import Committer
+from keystead.services.reading import Reader, lacks_receipt
 
 RECEIPT_TOPIC: Final = "/receipt"
 _SECONDS: Final = 30.0  # peers open the stream anew after that
 _LOOK_SECONDS: Final = 2.0  # between looks at what other processes have stored
 _RETRY: Final = 5000  # milliseconds
-_AT_ONCE: Final = 64  # receipts that are looked up in one go; others wait meanwhile
+_AT_ONCE: Final = 64  # events whose receipts are looked up in one go; others wait meanwhile
 _AWAITED: Final = 64  # who may wait for the log of who asks to grow, in all
 _AWAITED_OF_CLIENT: Final = 8  # and of one network
 _POSTPONED: Final = 256  # questions
@@ -41,9 +46,17 @@ Mail = tuple[str, int, bytes]  # topic, place, message
 class Mailboxes:
     """Streams of messages, each for one identifier."""
 
-    def __init__(self, committer: Committer) -> None:
-        """Give what the witness of a committer has."""
+    def __init__(self, committer: Committer, reader: Reader, own: Aid) -> None:
+        """Give what a witness has.
+
+        Args:
+            committer: has the witness.
+            reader: reads its store.
+            own: the witness.
+        """
         self._committer = committer
+        self._reader = reader
+        self._own = own
         self._bells: dict[Aid, set[asyncio.Event]] = {}
         self._awaiting: Counter[str] = Counter()
         self._later: dict[Aid, list[tuple[Query, Aid]]] = {}
@@ -102,9 +115,14 @@ class Mailboxes:
         with self._heard(recipient) as bell:
             while True:
                 bell.clear()  # before looking, so that nothing comes unnoticed in between
-                found = await self._committer.run(partial(_collect, recipient, topics))
+                found, lacks = await self._reader.run(partial(self._collect, recipient, topics))
+                if lacks and not found:  # receipts of the last moments are not kept yet
+                    topic, first = RECEIPT_TOPIC, topics[RECEIPT_TOPIC]
+                    found = await self._committer.run(partial(_sign, recipient, first))
                 for topic, place, message in found:
                     topics[topic] = place + 1
+                    if not message:
+                        continue
                     head = f"id: {place}\nevent: {topic}\nretry: {_RETRY}\ndata: "
                     yield head.encode() + message + b"\n\n"
                 if time.monotonic() > ends:
@@ -115,6 +133,24 @@ class Mailboxes:
     async def _end_of(self, aid: Aid) -> Said | None:
         head = await self._committer.run(lambda one: one.find(aid))
         return None if head is None else head.event.said
+
+    def _collect(
+        self, recipient: Aid, topics: dict[str, int], store: WitnessStore
+    ) -> tuple[list[Mail], bool]:
+        """Give the next messages; tell whether a receipt that is due comes next, and is not kept."""
+        found: list[Mail] = []
+        lacks = False
+        for topic, first in topics.items():
+            if topic != RECEIPT_TOPIC:
+                kept = store.mail(recipient, topic, first)
+                found += [(one.topic, one.place, one.message) for one in kept]
+                continue
+            for accepted in islice(store.events.first_seen(recipient, first=first), _AT_ONCE):
+                lacks = lacks_receipt(store, accepted, self._own)
+                if lacks:
+                    break
+                found.append(_receipts(accepted, accepted.proofs))
+        return found, lacks
 
     @contextlib.contextmanager
     def _counted(self, prefix: str) -> Iterator[bool]:
@@ -170,28 +206,19 @@ async def _wait(bell: asyncio.Event, ends: float) -> bool:
     return True
 
 
-def _collect(recipient: Aid, topics: dict[str, int], witness: Witness) -> list[Mail]:
+def _sign(aid: Aid, first: int, witness: Witness) -> list[Mail]:
+    """Give receipts for the events of a log from a place on, and sign those that are due."""
     found: list[Mail] = []
-    for topic, first in topics.items():
-        if topic == RECEIPT_TOPIC:
-            found += _receipts(recipient, first, witness)
-        else:
-            kept = witness.store.mail(recipient, topic, first)
-            found += [(one.topic, one.place, one.message) for one in kept]
-    return found
-
-
-def _receipts(aid: Aid, first: int, witness: Witness) -> Iterator[Mail]:
-    """Give receipts of the events of a log; the place of each is that event's first-seen number."""
-    seen = 0
-    for accepted in witness.store.events.first_seen(aid, first=first):
+    for accepted in islice(witness.store.events.first_seen(aid, first=first), _AT_ONCE):
         try:
             proofs = witness.receipted(aid, said=accepted.event.said)
         except KeysteadError:
-            return  # nothing is signed now; what comes later must not be given before it
-        if proofs.witness_signatures:
-            message = answering.known_receipts(accepted, proofs)
-            yield RECEIPT_TOPIC, accepted.first_seen_number, message
-            seen += 1
-        if seen == _AT_ONCE:
-            return
+            return found  # nothing is signed now; what comes later must not be given before it
+        found.append(_receipts(accepted, proofs))
+    return found
+
+
+def _receipts(accepted: AcceptedEvent, proofs: Proofs) -> Mail:
+    """Return the receipts for an event; its first-seen number is the place, and there may be none."""
+    message = answering.known_receipts(accepted, proofs) if proofs.witness_signatures else b""
+    return RECEIPT_TOPIC, accepted.first_seen_number, message

@@ -10,6 +10,7 @@ import msgspec
 
 # A bucket takes 160 to 250 bytes with a key of an address or an identifier: 16 MiB in all.
 BUCKETS: Final = 65_536
+_EXACT: Final = 1e-9  # a nanosecond: sums of floats are not exact
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -53,11 +54,33 @@ class RateLimit:
             cost: requests that this one counts for, at most the burst. What is refused costs
                 nothing.
         """
-        full_again = self._full_again
-        after = max(full_again.pop(key, now), now) + cost * self._interval
+        before = max(self._full_again.get(key, now), now)
+        after = before + cost * self._interval
         wait = after - now - self._tolerance
-        allowed = wait <= 1e-9  # noqa: PLR2004 - a nanosecond: sums of floats are not exact
-        full_again[key] = after if allowed else after - cost * self._interval
-        if len(full_again) > self._buckets:
-            del full_again[next(iter(full_again))]
+        allowed = wait <= _EXACT
+        self._keep(key, after if allowed else before)
         return 0.0 if allowed else wait
+
+    def wait(self, key: str, now: float) -> float:
+        """Return the seconds to wait before the next request is allowed; nothing is used up."""
+        full_again = max(self._full_again.get(key, now), now)
+        wait = full_again + self._interval - now - self._tolerance
+        return 0.0 if wait <= _EXACT else wait
+
+    def spend(self, key: str, now: float, *, cost: int) -> None:
+        """Use up what turned out only afterwards to cost something.
+
+        Args:
+            key: who is to pay.
+            now: as for `take`.
+            cost: requests that it counts for. The debt is at most the burst, so that whoever pays
+                for others of its network does not do so for long.
+        """
+        after = max(self._full_again.get(key, now), now) + cost * self._interval
+        self._keep(key, min(after, now + 2 * self._tolerance))
+
+    def _keep(self, key: str, full_again: float) -> None:
+        self._full_again.pop(key, None)
+        self._full_again[key] = full_again
+        if len(self._full_again) > self._buckets:
+            del self._full_again[next(iter(self._full_again))]

@@ -65,6 +65,21 @@ class Refused(Exception):  # noqa: N818 - what happened to the request, as an HT
         self.message = message
 
 
+class Refusal(KeysteadError):  # noqa: N818 - as above
+    """A request that the application refuses by what HTTP has for it.
+
+    Attributes:
+        status: HTTP status.
+        retry_after: seconds, told with 429 and 503.
+    """
+
+    def __init__(self, status: int, message: str, *, hint: str = "", retry_after: int = 1) -> None:
+        """Keep the parts apart; without a hint it is the one for the status."""
+        super().__init__(ErrorCode.ARGUMENT, message, hint=hint or _HINTS.get(status, ""))
+        self.status = status
+        self.retry_after = retry_after
+
+
 def status_of(error: KeysteadError) -> int:
     """Return the HTTP status that an error stands for."""
     if status := _BY_CODE.get(error.code):
@@ -74,18 +89,23 @@ def status_of(error: KeysteadError) -> int:
 
 def error_response(error: KeysteadError) -> Response:
     """Return the answer to a request that failed; 503 says when to come back."""
+    if isinstance(error, Refusal):
+        return refusal(error.status, error.message, hint=error.hint, retry_after=error.retry_after)
     return _response(status_of(error), error.code, error.message, error.hint)
 
 
-def refusal(status: int, message: str, *, retry_after: int = _RETRY_SECONDS) -> Response:
+def refusal(
+    status: int, message: str, *, hint: str = "", retry_after: int = _RETRY_SECONDS
+) -> Response:
     """Return the answer to a request that HTTP itself forbids, such as 404, 413 or 429.
 
     Args:
         status: 400 to 599; the code of the error is "http." and this number.
         message: one lower-case sentence without anything of the request.
+        hint: what to do; empty: what the status means.
         retry_after: seconds, told with 429 and 503.
     """
-    hint = _HINTS.get(status, "")
+    hint = hint or _HINTS.get(status, "")
     return _response(status, f"http.{status}", message, hint, retry_after=retry_after)
 
 

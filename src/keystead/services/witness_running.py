@@ -1,26 +1,31 @@
 """A witness that runs: its thread, its routes, its metrics, and where it says that it is."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 from keystead.cesr.stream import Message, StreamReader
-from keystead.errors import ErrorCode, UsageError
+from keystead.errors import ErrorCode, KeysteadError, UsageError
 from keystead.keri import forms
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node import answering
 from keystead.node.witness import Admission, Submission, Witness
+from keystead.services.charging import Rates
 from keystead.services.committing import Committer
 from keystead.services.observing import Observer
+from keystead.services.reading import Reader
 from keystead.services.running import Listening, Service
-from keystead.services.witness import Rates, WitnessService, route_limit
+from keystead.services.witness import WitnessService
 from keystead.services.witness_home import WitnessHome
+from keystead.services.witness_requests import route_limit
+from keystead.stores.witness import DatabaseWitness
 
 _SCHEMES: Final = ("http", "https")
 _FAILED: Final = 1
+_MOMENT: Final = timedelta(microseconds=1)
 
 
 class WitnessRun:
@@ -52,9 +57,9 @@ class WitnessRun:
         self._home = home
         self._rates = rates
         self._url = url
-        self._committer = Committer(
-            lambda: home.opened(passphrase, admission, shared=True), lambda: datetime.now(UTC)
-        )
+        self._reader = Reader(lambda: closing(DatabaseWitness.open(home.folder, home.limits)))
+        self._tell: Callable[..., None] = lambda *_, **__: None
+        self._committer = Committer(lambda: home.opened(passphrase, admission, shared=True), _now)
 
     @asynccontextmanager
     async def opened(self, observer: Observer) -> AsyncIterator[Service]:
@@ -67,21 +72,32 @@ class WitnessRun:
             os._exit(_FAILED)
 
         committer.broken = broken
+        self._tell = observer.event
         committer.start()
         try:
+            self._reader.start()
             aid = await committer.run(lambda one: one.aid)
             observer.gauge(
                 "keystead_witness_ready", "1 if it signs.", lambda: float(not self._reasons())
             )
-            service = WitnessService(committer, aid, self._rates, observer.rate_limited)
+            limited = observer.rate_limited
+            service = WitnessService(committer, self._reader, aid, self._rates, limited)
             yield Service(service, route_limit, self._reasons)
         finally:
+            self._reader.stop()
             committer.stop()
 
     def listening(self, listening: Listening) -> None:
         """Have the witness sign where it is, before anybody is told that it is ready."""
         url = self._url or listening.listening
-        self._committer.begin(lambda one: tell_location(one, url)).result()
+        refused = self._committer.begin(lambda one: tell_location(one, url, _now())).result()
+        for error in refused:
+            self._tell("location not kept", level="error", code=error.code)
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether it was restored, and has not caught up; once it is open."""
+        return self._committer.quarantined
 
     def _reasons(self) -> list[str]:
         fault = self._committer.fault
@@ -91,18 +107,28 @@ class WitnessRun:
         return reasons
 
 
-def tell_location(witness: Witness, url: str) -> None:
-    """Sign and keep where a witness is, unless that is what it has said last."""
+def tell_location(witness: Witness, url: str, now: datetime) -> list[KeysteadError]:
+    """Sign and keep where a witness is, unless that is what it has said last.
+
+    A clock that was wrong once must not pin the place: what is told is dated after what was told
+    before.
+
+    Returns:
+        Why that could not be kept.
+    """
     scheme = urlsplit(url).scheme
-    now = datetime.now(UTC)
+    refused: list[KeysteadError] = []
     for one in _SCHEMES:
         record = witness.store.events.record(("loc", witness.aid, one))
         known = None if record is None else record.reply.attributes.get("url")
         wanted = url if one == scheme else ""
         if known == wanted or (known is None and not wanted):
             continue
-        reply = answering.location_reply(witness.aid, one, wanted, now, witness.sign_reply)
-        witness.submit([Submission(_read(reply), now)])
+        date = now if record is None else max(now, record.reply.instant + _MOMENT)
+        reply = answering.location_reply(witness.aid, one, wanted, date, witness.sign_reply)
+        (done,) = witness.submit([Submission(_read(reply), now)])
+        refused += [done] if isinstance(done, KeysteadError) else done.errors
+    return refused
 
 
 def _read(stream: bytes) -> list[Message]:
@@ -110,3 +136,7 @@ def _read(stream: bytes) -> list[Message]:
     reader.feed(stream)
     reader.close()
     return [one for one in reader if isinstance(one, Message)]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

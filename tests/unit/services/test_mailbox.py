@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +12,13 @@ from keystead.cesr.codes import GroupKind
 from keystead.cesr.groups import Group, LastSignatureGroup
 from keystead.cesr.writing import write_groups
 from keystead.services import mailbox
+from keystead.services.charging import Rates
 from keystead.services.committing import Committer
 from keystead.services.http import Request, Response
 from keystead.services.rates import Rate
-from keystead.services.witness import Rates, WitnessService
+from keystead.services.reading import Reader
+from keystead.services.witness import WitnessService
+from keystead.stores.witness import DatabaseWitness
 from keystead.testing.authoring import Author, witness
 from support.logs import routed, signed_by_last
 from support.witnessing import ME, author, bare, new_home, opened
@@ -28,9 +31,13 @@ def _service(folder: Path) -> Iterator[WitnessService]:
     home = new_home(folder)
     committer = Committer(lambda: opened(home), lambda: datetime.now(UTC))
     committer.start()
+    reader = Reader(lambda: closing(DatabaseWitness.open(home.folder)))
+    reader.start()
     try:
-        yield WitnessService(committer, ME.aid, Rates(FREE, FREE, FREE), lambda _: None)
+        rates = Rates(FREE, FREE, FREE, FREE)
+        yield WitnessService(committer, reader, ME.aid, rates, lambda _: None)
     finally:
+        reader.stop()
         committer.stop()
 
 

@@ -201,4 +201,5 @@ def test_a_store_that_nobody_made_is_missing(tmp_path: Path) -> None:
     with pytest.raises(KeysteadError) as missing:
         DatabaseWitness.open(tmp_path)
     assert missing.value.code is ErrorCode.STORE_MISSING
+    assert "restore it from a back-up" in missing.value.hint
     assert list(tmp_path.iterdir()) == []
