@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from keystead.cli.output import as_json, say
+from keystead.cli.output import ExitCode, as_json, say
 from keystead.cli.secrets import SecretSource, passphrase_options
 from keystead.cli.serving import serving_options
 from keystead.errors import ErrorCode, UsageError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from keystead.cesr.keys import Aid
     from keystead.services.observing import Observer
-    from keystead.services.running import Binding, Service
+    from keystead.services.running import Binding, Listening, Service
     from keystead.services.witness_home import WitnessHome
     from keystead.stores.witness import DatabaseWitness
 
@@ -176,7 +176,13 @@ def serve(  # noqa: PLR0913 - one parameter for each option
         async with run.opened(observer) as service:
             yield service
 
-    serving.serve(opened, binding, json_output=json_output, listening=run.listening)
+    def listening(where: "Listening") -> None:
+        run.listening(where)
+        if run.quarantined:
+            say("it was restored, and signs nothing new before it has caught up: stop it, and")
+            say(f"run: keystead witness recover --home {home.folder}; see --help there")
+
+    serving.serve(opened, binding, json_output=json_output, listening=listening)
 
 
 @witness.command(
@@ -324,18 +330,21 @@ def recover(
     json_output: bool,
 ) -> None:
     """Have a restored witness catch up with what it has signed; it must not serve meanwhile."""
-    from keystead.cli.witness_recovery import recover_from  # noqa: PLC0415 - for --help
+    from keystead.cli.witness_recovery import recover_from, tell_next  # noqa: PLC0415 - for --help
 
-    left = recover_from(home, passphrase, sources, logs, accepted)
+    quarantined, left = recover_from(home, passphrase, sources, logs, accepted)
     if json_output:
         click.echo(as_json({"unconfirmed": left}))
     elif left:
         for aid in left:
             click.echo(f"not seen again: {aid}")
-    else:
+    elif quarantined:
         click.echo("the witness has caught up, and signs again")
+    else:
+        click.echo("the witness was not in quarantine: there is nothing to recover")
     if left:
-        raise click.exceptions.Exit(4)
+        tell_next(home.aid, left)
+        raise click.exceptions.Exit(ExitCode.WAITING)
 
 
 def _admit(home: "WitnessHome", aid: str, *, allowed: bool, json_output: bool) -> None:
