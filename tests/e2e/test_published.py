@@ -67,7 +67,7 @@ def test_what_a_thief_signed_stays_invalid_after_a_restore(desk: Desk) -> None:
     assert not desk.answer(thief, log)["valid"]
     _put_back(desk, copy)
     told = desk.did("id", "reconcile", "bob", "--log", log)
-    assert "1 events were taken over; keys that its notices tell to be compromised: 1" in told
+    assert "1 event taken over; keys that its notices tell to be compromised: 1" in told
     desk.export("bob")
     assert not desk.answer(thief, log)["valid"]
     desk.did("id", "rotate", "bob")

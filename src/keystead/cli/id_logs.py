@@ -9,7 +9,7 @@ import click
 
 from keystead.cli.files import check_place, read_start, write_file
 from keystead.cli.id_options import json_option
-from keystead.cli.output import as_json, printable, say
+from keystead.cli.output import as_json, counted, printable, say
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
 from keystead.errors import ErrorCode, UsageError
 
@@ -71,7 +71,7 @@ def export(place: WalletPlace, name: str, *, output: str | None, json_output: bo
         click.echo(as_json(value))
     elif output is not None:
         fresh = f", {len(given)} of them new" if given else ""
-        click.echo(f"wrote {len(messages)} messages to {printable(output)}{fresh}")
+        click.echo(f"wrote {counted(len(messages), 'message')} to {printable(output)}{fresh}")
 
 
 @click.command(
@@ -181,7 +181,7 @@ def _settled_value(one: "Settled") -> dict[str, Any]:
 def _settled_line(one: "Settled") -> str:
     told = "nothing was missing"
     if one.adopted:
-        told = f"{one.adopted} events were taken over"
+        told = f"{counted(one.adopted, 'event')} taken over"
     if one.compromised:
         told += f"; keys that its notices tell to be compromised: {one.compromised}"
     if one.finished:

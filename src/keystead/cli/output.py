@@ -54,6 +54,11 @@ def say(message: str) -> None:
     click.echo(f"keystead: {printable(message)}", err=True)
 
 
+def counted(number: int, name: str) -> str:
+    """Return how many there are, such as `1 event` or `2 events`."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
 _JOINER: Final = "\u200d"  # inside emoji; it moves nothing
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import msgspec
 
-from keystead.cli.output import as_json, printable
+from keystead.cli.output import as_json, counted, printable
 from keystead.cli.wallets import (
     WalletPlace,
     find_unlocked,
@@ -146,10 +146,10 @@ def _lines(found: Status) -> list[str]:
         lines.append("wallet       locked")
     lines += [
         f"identifiers  {found.identifiers}",
-        f"not exported {_events(found.outbox)}",
+        f"not exported {counted(found.outbox, 'event')}",
     ]
     if found.witnessing:
-        lines.append(f"witnesses    miss something of {_events(found.witnessing)}")
+        lines.append(f"witnesses    miss something of {counted(found.witnessing, 'event')}")
     lines += [f"waits        {name}: for its delegator" for name in found.pending or ()]
     lines += [f"waits        {name}: for receipts" for name in found.unwitnessed or ()]
     lines += [
@@ -176,7 +176,3 @@ def _renewal(notice: Notice) -> str:
     if notice.type is KeyType.MASTER_SEED:
         return f"keystead key retire {notice.key}"
     return ""  # the data key serves as long as its wallet
-
-
-def _events(number: int) -> str:
-    return "1 event" if number == 1 else f"{number} events"

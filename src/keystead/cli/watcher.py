@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from keystead.cli.fetching import Network, network_options
-from keystead.cli.output import as_json, printable, say
+from keystead.cli.output import as_json, counted, printable, say
 from keystead.cli.secrets import SecretSource, passphrase_options, read_secret
 from keystead.cli.serving import serve as serve_until_stopped
 from keystead.cli.serving import serving_options
@@ -99,7 +99,8 @@ def init(home: Path, passphrase: SecretSource, *, database: str, json_output: bo
 
     files.make_folder(home)
     if files.check_file(home / KEY_FILE):
-        raise UsageError(ErrorCode.EXISTS, f"there is a watcher in {home}")
+        hint = "name another folder with --home, or start this one with: keystead watcher serve"
+        raise UsageError(ErrorCode.EXISTS, f"there is a watcher in {home}", hint=hint)
     name_location(home, database)
     secret = ask_new_passphrase(passphrase)
     # The key comes last: a watcher without one was never finished, and init can be repeated.
@@ -203,7 +204,7 @@ def add(home: Path, oobis: tuple[str, ...]) -> None:
     with _open(home) as store:
         store.run(lambda: follow(store))
     for aid, sources in wanted.items():
-        click.echo(f"{aid}  {len(sources)} source{'' if len(sources) == 1 else 's'}")
+        click.echo(f"{aid}  {counted(len(sources), 'source')}")
 
 
 @watcher.command(
@@ -242,6 +243,8 @@ def list_(home: Path, *, json_output: bool) -> None:
     if json_output:
         click.echo(as_json({"identifiers": found}))
         return
+    if not found:
+        click.echo("nothing is followed; follow an identifier with: keystead watcher add OOBI")
     for one in found:
         click.echo(one["aid"])
         state = "no event is known" if one["sn"] is None else f"event {one['sn']} {one['said']}"
@@ -250,7 +253,8 @@ def list_(home: Path, *, json_output: bool) -> None:
             click.echo(printable(f"  {source['kind'] + ':':<12} {_source_line(source)}"))
         if one["duplicity"]:
             click.echo(
-                f"  DUPLICITY:   {one['duplicity']} other versions; see /evidence/{one['aid']}"
+                f"  DUPLICITY:   {counted(one['duplicity'], 'other version')};"
+                f" see /evidence/{one['aid']}"
             )
 
 
@@ -290,12 +294,13 @@ def status(home: Path, *, json_output: bool, last: int) -> None:
         return
     failing = len(value["failing"])
     click.echo(f"watcher {aid}")
-    click.echo(f"follows {value['identifiers']} identifiers at {len(views)} sources")
+    identifiers = counted(value["identifiers"], "identifier")
+    click.echo(f"follows {identifiers} at {counted(len(views), 'source')}")
     click.echo(f"sources that fail: {failing}")
     for one in value["duplicitous"]:
         click.echo(f"DUPLICITY of {one}")
     for hook in value["webhooks"]:
-        told = "up to date" if not hook["behind"] else f"{hook['behind']} notices behind"
+        told = f"{counted(hook['behind'], 'notice')} behind" if hook["behind"] else "up to date"
         click.echo(printable(f"webhook {hook['url']}: {told} {hook['problem']}".rstrip()))
     for notice in value["notices"]:
         about = notice["data"].get("sn") or ""
@@ -334,14 +339,13 @@ def read_source(text: str) -> "tuple[Aid, Source]":
     """Read an introduction that names an identifier, and a witness or watcher that has its log.
 
     Raises:
-        DecodeError: it is no introduction (decode.value).
-        UsageError: it names nobody who has the log (usage.argument).
+        UsageError: it is no introduction, or names nobody who has the log (usage.argument).
     """
     from keystead.cesr.keys import Aid, is_aid  # noqa: PLC0415 - for --help
-    from keystead.keri.oobi import parse_oobi  # noqa: PLC0415 - as above
+    from keystead.cli.id_options import read_oobi  # noqa: PLC0415 - as above
     from keystead.ports.watching import Source  # noqa: PLC0415 - as above
 
-    oobi = parse_oobi(text, DEFAULT_LIMITS)
+    oobi = read_oobi(text)
     path = oobi.path
     if (
         path.target is None
