@@ -57,6 +57,7 @@ def test_the_own_log_is_no_alarm(desk: Desk, server: LogServer) -> None:
         ran = desk.run("log", "watch", *names, "--source", server.oobi(aid), "--once")
         assert ran.code == 0, ran.err
         assert ran.out == ""
+        assert "nothing alarms" in ran.err
 
 
 def test_a_foreign_event_alarms(desk: Desk, server: LogServer, tmp_path: Path) -> None:

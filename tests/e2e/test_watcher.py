@@ -105,6 +105,9 @@ def test_strangers_start_nothing(scene: Scene) -> None:
             assert answered.status == 404
             assert len(answered.body) <= 200
         assert fetch(f"{serving.url}/nothing").status == 404
+        told = run("log", "state", stranger.aid, "--watcher", serving.named)
+        assert told.returncode == 3
+        assert b"it does not follow this identifier" in told.stderr
         asked = [path for server in scene.servers for path in server.asked]
         assert not any(stranger.aid in path for path in asked)
         request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"

@@ -152,6 +152,9 @@ def _ask(
         try:
             if isinstance(answer, TransportError):
                 raise answer
+            if answer.status == 404:  # noqa: PLR2004 - HTTP
+                what = "it does not follow this identifier (for its operator: watcher add)"
+                raise VerificationError(ErrorCode.FRESHNESS, what)
             if answer.status != 200:  # noqa: PLR2004 - HTTP
                 what = f"the watcher answered with status {answer.status}"
                 raise VerificationError(ErrorCode.FRESHNESS, what)

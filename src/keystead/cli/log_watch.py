@@ -100,6 +100,8 @@ def watch(  # noqa: PLR0913 - one for each option
             _pause(posts, transport, wait)
     if not reached:
         raise TransportError(ErrorCode.UNREACHABLE, "no source gave a log")
+    if once and not alarmed:
+        say("nothing alarms")
     click.get_current_context().exit(ExitCode.INVALID if alarmed else ExitCode.DONE)
 
 

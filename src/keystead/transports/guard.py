@@ -77,7 +77,8 @@ class FetchPolicy:
         """Return this policy for URLs that strangers gave: six calls a minute to one address.
 
         Args:
-            remember_failures: 300 where the transport lives long, such as in a watcher.
+            remember_failures: 300 where the transport lives long. The watcher does without: its
+                schedule asks a source that fails less and less often.
         """
         return replace(self, per_minute=6, remember_failures=remember_failures)
 
