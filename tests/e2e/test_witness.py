@@ -26,7 +26,7 @@ from keystead.testing.authoring import Author, KeyPair, Signed
 from support.commands import COMMAND
 from support.logs import endorsed, framed, routed
 from support.machines import PHRASE, Machine, Ran, machine
-from support.manual import examples
+from support.manual import examples, json_fields
 from support.witnessing import bare, seal
 
 TYPE = "application/cesr+json"
@@ -354,6 +354,20 @@ def test_a_killed_witness_comes_back(place: Machine) -> None:
     with serving(place, "--open", "10") as running:
         assert [running.post("/receipts", one).body for one in (first, made)] == answers
         assert running.post("/receipts", fork.interact(seal("2"))).status == 409
+
+
+def test_the_manual_lists_what_commands_print(place: Machine) -> None:
+    """Every field of --json, in its order."""
+    other = str(place.folder / "other")
+    made = place.run("witness", "init", "--home", other, "--json", phrase=PHRASE)
+    for name, done in (
+        ("init", made),
+        ("status", witness_of(place, "status", "--json")),
+        ("invite", witness_of(place, "invite", "--json")),
+        ("recover", witness_of(place, "recover", "--json", phrase=PHRASE)),
+    ):
+        assert done.code == 0, done.err
+        assert json_fields(f"keystead witness {name} --json") == list(json.loads(done.out)), name
 
 
 def test_a_restored_witness_must_catch_up(place: Machine) -> None:
