@@ -86,7 +86,7 @@ def test_a_code_lets_one_identifier_in(desk: Desk, closed: Closed) -> None:
     assert "keystead outbox run bob --invitations FILE" in ran.err
     desk.write_private("more.txt", "", f"{closed.url} {closed.invite()}")
     ran = desk.run("outbox", "run", "bob", "--invitations", "more.txt")
-    assert (ran.code, ran.out.startswith("1 new receipts")) == (0, True), ran.err
+    assert (ran.code, ran.out.startswith("1 new receipt,")) == (0, True), ran.err
     assert desk.did("outbox", "run", "bob", "--invitations", "more.txt").startswith("0 new")
 
 

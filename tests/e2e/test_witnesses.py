@@ -126,7 +126,7 @@ def test_watching_until_all_is_done(desk: Desk, pool: list[StubWitness]) -> None
         pool[0].instead = lambda _: None
         told, _ = process.communicate(timeout=40)
     assert process.returncode == 0
-    assert told.startswith(b"1 new receipts")
+    assert told.startswith(b"1 new receipt,")
 
 
 def test_nobody_is_asked_without_waiting(desk: Desk, pool: list[StubWitness]) -> None:
@@ -195,7 +195,7 @@ def test_giving_up_warns(desk: Desk, pool: list[StubWitness]) -> None:
     assert desk.run("outbox", "cancel", "alice", "--yes").code == 2
     pool[0].instead = lambda _: None
     assert desk.run("outbox", "run").code == 4
-    assert desk.did("outbox", "run", "--again").startswith("1 new receipts")
+    assert desk.did("outbox", "run", "--again").startswith("1 new receipt,")
 
 
 @pytest.mark.parametrize("name", [None, *outbox.commands])

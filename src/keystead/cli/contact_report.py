@@ -210,6 +210,6 @@ def _head_lines(head: "AcceptedEvent") -> Iterator[str]:
     receipts = len({one.index for one in head.proofs.witness_signatures})
     yield f"  event {head.event.sn:x}, {head.event.said}, seen {head.first_seen_at}"
     if last.witnesses:
-        yield f"  {receipts} of {len(last.witnesses)} witnesses signed it, {last.witness_threshold} are needed"
+        yield f"  {receipts} of {len(last.witnesses)} witnesses signed it, it needs {last.witness_threshold}"
     else:
         yield "  it has no witnesses: whoever has the keys can show others another log"

@@ -12,7 +12,7 @@ from keystead.cli.files import check_place, write_file
 from keystead.cli.log_compare import compare
 from keystead.cli.log_state import state
 from keystead.cli.log_watch import watch
-from keystead.cli.output import ExitCode, as_json, say, say_error
+from keystead.cli.output import ExitCode, as_json, counted, say, say_error
 from keystead.cli.source import read_chunks
 from keystead.errors import HINTS, DecodeError, ErrorCode, UsageError
 from keystead.limits import DEFAULT_LIMITS
@@ -100,7 +100,7 @@ def _conclude(audit: Audit, reports: Iterable[LogReport], *, kept: bool) -> Exit
         say(f"note: {audit.unchecked} registry events or credentials were not verified")
     if audit.waiting:
         hint = "add the missing messages to the input, see 'waits for' above"
-        say_error(f"{audit.waiting} messages wait for others", hint)
+        say_error(f"{counted(audit.waiting, 'message')} waiting for others", hint)
         code = ExitCode.WAITING
     if audit.overflowed:
         hint = "put the events of each identifier in their order into the input"

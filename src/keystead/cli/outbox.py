@@ -15,7 +15,7 @@ from keystead.cli.invitations import (
     keep_codes,
     witnesses_of,
 )
-from keystead.cli.output import ExitCode, as_json, printable, say
+from keystead.cli.output import ExitCode, as_json, counted, printable, say
 from keystead.cli.wallets import WalletPlace, open_wallet, wallet_options
 from keystead.errors import ErrorCode, UsageError
 
@@ -139,7 +139,7 @@ def run(  # noqa: PLR0913 - one parameter for each option
         value = {"receipts": done.receipts, "failures": done.failures, "events": left}
         click.echo(as_json(value))
     else:
-        click.echo(f"{done.receipts} new receipts, {done.failures} tries failed")
+        click.echo(f"{counted(done.receipts, 'new receipt')}, {done.failures} tries failed")
         for told in left:
             click.echo("\n".join(_lines(told)))
     click.get_current_context().exit(ExitCode.WAITING if short else ExitCode.DONE)
@@ -187,7 +187,8 @@ def cancel(
     if json_output:
         click.echo(as_json({"name": record.name, "aid": record.aid, "cancelled": count}))
     else:
-        click.echo(f"gave up {count} pieces of work; the events stay in the log")
+        click.echo(f"gave up {counted(count, 'piece')} of work; the events stay in the log")
+        say(f"to take it up again: keystead outbox run {printable(record.name)} --again")
 
 
 def _value(wallet: "Wallet", work: "Outgoing") -> dict[str, Any]:
@@ -220,7 +221,7 @@ def _delivery(one: "Delivery") -> dict[str, Any]:
 
 
 def _lines(value: dict[str, Any]) -> list[str]:
-    told = f"{value['receipts']} receipts, needs {value['threshold']}"
+    told = f"{counted(value['receipts'], 'receipt')}, needs {value['threshold']}"
     lines = [f"{printable(value['name'])} event {value['sn']}  {told}"]
     for one in value["witnesses"]:
         line = f"  {one['aid']}  {one['step']}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from keystead.cli.output import printable
+from keystead.cli.output import counted, printable
 from keystead.keri.attachments import SignedEvent
 from keystead.keri.escrow import Held, Missing, WaitingReceipts, Want
 from keystead.keri.keystate import Establishment
@@ -41,7 +41,8 @@ def lines(audit: Audit, reports: Iterable[LogReport]) -> Iterator[str]:
         yield f"refused: {hidden} more"
     refused = sum(audit.refused.values())
     yield (
-        f"{identifiers} identifiers, {audit.accepted} events accepted, {audit.waiting} waiting, "
+        f"{counted(identifiers, 'identifier')}, {counted(audit.accepted, 'event')} accepted,"
+        f" {audit.waiting} waiting, "
         f"{audit.duplicitous} duplicitous, {refused} refused"
     )
 
