@@ -175,13 +175,20 @@ def _drain(connection: socket.socket) -> None:
 
 
 def _ask(connection: socket.socket, request: protocol.Request, kind: type[T]) -> T:
+    if connection.fileno() < 0:
+        what = "the connection to the signer process was given up"
+        raise KeystoreError(ErrorCode.LOCKED, what)
     try:
         protocol.send(connection, request)
         data = protocol.receive(connection)
-    except TimeoutError:
-        what = "the signer process does not answer"
-        raise KeystoreError(ErrorCode.SIGNER_PROCESS, what) from None
-    except OSError:
+    except BaseException as error:
+        # A late answer would be taken for that to the next request.
+        connection.close()
+        if not isinstance(error, OSError):
+            raise
+        if isinstance(error, TimeoutError):
+            what = "the signer process does not answer"
+            raise KeystoreError(ErrorCode.SIGNER_PROCESS, what) from None
         data = None
     if data is None:
         raise KeystoreError(ErrorCode.LOCKED, "the wallet was locked meanwhile")
@@ -189,8 +196,8 @@ def _ask(connection: socket.socket, request: protocol.Request, kind: type[T]) ->
         answer = protocol.ANSWERS.decode(data)
         if answer.failure is None:
             return msgspec.msgpack.decode(answer.result, type=kind)
-        error = answer.failure.error()
+        failure = answer.failure.error()
     except (msgspec.MsgspecError, ValueError):
         what = "the signer process is of another version"
         raise KeystoreError(ErrorCode.SIGNER_PROCESS, what) from None
-    raise error
+    raise failure

@@ -498,6 +498,27 @@ def test_a_process_that_hangs(wallet: LocalWallet, monkeypatch: pytest.MonkeyPat
         assert find_vault(wallet.home, WALLET) is None
 
 
+def test_a_late_answer_is_not_taken_for_another(
+    wallet: LocalWallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a request was not answered in time, nothing more is asked over its connection."""
+    monkeypatch.setattr(remote, "_PATIENCE", 0.5)
+    with signer(wallet) as process:
+        vault = _vault(wallet)
+        os.kill(process, signal.SIGSTOP)
+        with pytest.raises(KeystoreError) as caught:
+            vault.tag("a", "first")
+        assert caught.value.code is ErrorCode.SIGNER_PROCESS
+        os.kill(process, signal.SIGCONT)
+        with pytest.raises(KeystoreError) as caught:
+            vault.tag("a", "second")
+        assert caught.value.code is ErrorCode.LOCKED
+        monkeypatch.setattr(remote, "_PATIENCE", 10.0)
+        fresh = _vault(wallet)
+        assert fresh.tag("a", "second") == wallet.vault.tag("a", "second")
+        fresh.close()
+
+
 def test_what_is_no_signer_process(wallet: LocalWallet) -> None:
     """Something else at the socket is told of, not believed."""
     with listen(wallet.home) as listener:
