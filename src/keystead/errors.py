@@ -80,6 +80,7 @@ class ErrorCode(StrEnum):
     SECOND_EVENT = "keystore.second_event"
     BEHIND = "keystore.behind"
     UNWITNESSED = "keystore.unwitnessed"
+    KEY_MISUSED = "keystore.misused"
     SIGNER_PROCESS = "keystore.signer_process"
     TOKEN = "keystore.token"
     TOKEN_PIN = "keystore.token_pin"
@@ -173,6 +174,7 @@ HINTS: dict[ErrorCode, str] = {
         "get the published log and give it to: keystead id reconcile NAME --log FILE"
     ),
     ErrorCode.UNWITNESSED: "collect the receipts first: keystead outbox run",
+    ErrorCode.KEY_MISUSED: "tell others which key was stolen: keystead key compromise KEY; rotate",
     ErrorCode.SIGNER_PROCESS: "lock and unlock the wallet: keystead lock; keystead unlock",
     ErrorCode.TOKEN: "check that the token is plugged in and its module path is right",
     ErrorCode.TOKEN_PIN: "a token locks itself after a few wrong PINs; check it before you retry",

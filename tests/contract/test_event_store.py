@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -879,6 +880,25 @@ def test_evidence_is_bounded(make_store: Callable[[Limits], EventStore]) -> None
     for one in evidence:
         _blame(store, one)
     assert store.duplicity(evidence[0].aid) == tuple(evidence[:2])
+
+
+def test_evidence_takes_the_place_of_other_evidence(
+    make_store: Callable[[Limits], EventStore],
+) -> None:
+    """What a decision names makes room, also for the same version with more signatures."""
+    store = make_store(Limits(evidence=2))
+    first, second, third = _duplicity(store, 3)
+    for one in (first, second):
+        _blame(store, one)
+    more = msgspec.structs.replace(third, seen=((third.aid, 1),))
+    for one, old in ((third, first), (more, third)):
+        decision = Decision(Duplicitous(one), evidence=one, displaces=old.other.said)
+        store.advance(one.aid, partial(_decided, decision))
+        assert store.duplicity(one.aid) == (one, second)
+
+
+def _decided(decision: Decision, _: object) -> Decision:
+    return decision
 
 
 def test_evidence_is_told_by_identifier(store: EventStore) -> None:

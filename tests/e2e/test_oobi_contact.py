@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from keystead.cesr import said as addressing
+from keystead.cesr.keys import digest
 from keystead.cli.contact import contact
 from keystead.cli.oobi import oobi
 from keystead.keri.oobi import parse_path
+from keystead.keri.seals import DigestSeal
 from keystead.node.replay import replay
 from keystead.services.http import Request, Response
 from keystead.testing.authoring import Author, witness
@@ -230,10 +232,10 @@ def test_duplicity_is_told_and_kept(desk: Desk, place: Place, bob: Author) -> No
     url = place.oobi(bob.aid, "witness")
     fork = bob.fork()
     desk.did("contact", "add", url, "--name", "bob")
-    place.node.accept(bob.rotate().raw)
+    place.node.accept(bob.interact().raw)
     desk.did("contact", "refresh", "bob")
     with places(1) as (bad,):
-        bad.node.accept(*_events(place, bob, 1), fork.interact().raw)
+        bad.node.accept(*_events(place, bob, 1), fork.interact(DigestSeal(digest(b"other"))).raw)
         other = bad.oobi(bob.aid, "witness")
         ran = desk.run("contact", "refresh", "bob", "--url", other, "--evidence", "proof", "--json")
         assert ran.code == 3
@@ -248,6 +250,32 @@ def test_duplicity_is_told_and_kept(desk: Desk, place: Place, bob: Author) -> No
     assert "duplicitous" in verified.err
     assert _refused(desk, "contact", "refresh", "bob", "--evidence", "proof") == (2, "usage.exists")
     assert [one["name"] for one in _value(desk, "contact", "list")["contacts"]] == ["bob"]
+
+
+def test_old_keys_do_not_hurt_a_contact(desk: Desk, place: Place, bob: Author) -> None:
+    """Another history by keys that were replaced is told and kept, and changes nothing else."""
+    thief = bob.fork()
+    place.node.accept(bob.rotate().raw)
+    url = place.oobi(bob.aid, "witness")
+    desk.did("contact", "add", url, "--name", "bob")
+    with places(1) as (bad,):
+        bad.node.accept(*_events(place, bob, 1), thief.interact().raw)
+        other = bad.oobi(bob.aid, "witness")
+        ran = desk.run("contact", "refresh", "bob", "--url", other, "--evidence", "proof", "--json")
+    value = json.loads(ran.out)
+    assert (ran.code, value["duplicitous"], value["dismissed"]) == (0, False, ["1"])
+    assert "the one that was seen first stands" in ran.err
+    shown = desk.run("contact", "show", "bob", "--json")
+    assert (shown.code, json.loads(shown.out)["dismissed"]) == (0, ["1"])
+    desk.did("contact", "challenge", "bob")
+    verified = desk.strange("log", "verify", desk.folder / "proof", "--json")
+    (log,) = json.loads(verified.out)["identifiers"]
+    assert (verified.code, log["duplicity"], log["dismissed"][0]["sn"]) == (3, [], "1")
+    assert "do not trust" not in verified.err
+    compared = desk.strange("log", "compare", desk.folder / "proof")
+    assert compared.code == 3
+    assert "DUPLICITY" not in compared.out
+    assert "which does not stand: two signed events" in compared.out
 
 
 def _events(place: Place, author: Author, count: int) -> list[bytes]:

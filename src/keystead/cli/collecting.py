@@ -117,6 +117,7 @@ def collect_for(wallet: "Wallet", aid: str, collecting: Collecting) -> ExitCode:
         )
     if not collecting.timeout:
         return ExitCode.DONE
+    tell_misuse(wallet, record.aid)
     if enough():
         tell_shut_out(wallet, record.aid)
         return ExitCode.DONE
@@ -192,7 +193,7 @@ def tell_waiting(wallet: "Wallet", aid: "Aid", said: "Said") -> None:
     sn, name = shown.event.sn, record.name
     work = find_outgoing(wallet, aid, sn)
     for one in () if work is None else work.deliveries:
-        if one.detail and one.code != ErrorCode.NOT_ADMITTED:
+        if one.detail and one.code not in (ErrorCode.NOT_ADMITTED, ErrorCode.KEY_MISUSED):
             say(f"witness {one.witness}: {one.detail} [{one.code}]")
     tell_shut_out(wallet, aid)
     told = f"{len(shown.receipted)} of the {shown.threshold} receipts"
@@ -203,6 +204,19 @@ def tell_waiting(wallet: "Wallet", aid: "Aid", said: "Said") -> None:
             f" somebody has your keys; see: keystead id reconcile {shlex.quote(name)} --help"
         )
     say_error(f"event {sn:x} of {name} has {told} that it needs", hint)
+
+
+def tell_misuse(wallet: "Wallet", aid: "Aid | None") -> None:
+    """Say where somebody else signed with keys that a rotation replaced."""
+    from keystead.errors import HINTS, ErrorCode  # noqa: PLC0415 - for --help
+    from keystead.owner.outbox import submissions  # noqa: PLC0415 - for --help
+
+    for work in submissions(wallet, aid):
+        for one in work.deliveries:
+            if one.code == ErrorCode.KEY_MISUSED:
+                what = f"event {work.sn:x} of {wallet.identifier(work.aid).name}"
+                told = f"witness {one.witness} and {what}: {one.detail} [{one.code}]"
+                say_error(told, HINTS[ErrorCode.KEY_MISUSED])
 
 
 def tell_shut_out(wallet: "Wallet", aid: "Aid") -> None:

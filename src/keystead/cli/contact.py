@@ -141,11 +141,12 @@ def show(place: WalletPlace, name: str, *, evidence: str | None, json_output: bo
     with open_wallet(place) as wallet:
         known = known_contact(wallet, name)
         _tell(wallet, known.contact, json_output=json_output)
-        if known.duplicity and evidence is not None:
-            stream = b"".join(evidence_stream(wallet.events, known.duplicity))
+        proofs = (*known.duplicity, *known.dismissed)
+        if proofs and evidence is not None:
+            stream = b"".join(evidence_stream(wallet.events, proofs))
             write_file(evidence, stream, replace=False)
     kept = evidence is not None
-    report.finish(report.conclude(known.contact.aid, len(known.duplicity), kept=kept))
+    report.finish(report.conclude(known.contact.aid, known, kept=kept))
 
 
 @contact.command(
@@ -344,11 +345,17 @@ def verify(place: WalletPlace, name: str, file: str, *, json_output: bool) -> No
             "aid": done.contact.aid,
             "answer": done.said,
             "keys_sn": f"{done.signer_sn:x}",
+            "addressed": done.addressed,
         }
         click.echo(as_json(value))
     else:
         told = printable(done.contact.name)
         click.echo(f"{told} has the keys of event {done.signer_sn:x} of {done.contact.aid}")
+    if not done.addressed:
+        say(
+            "note: the answer names no recipient, so it could have been made for somebody else"
+            " who passed your words on"
+        )
 
 
 def _tell(wallet: "Wallet", known: "Contact", *, json_output: bool) -> None:

@@ -41,6 +41,7 @@ def found_value(found: Found, contact: Contact | None) -> dict[str, Any]:
         ],
         "duplicitous": bool(found.duplicity),
         "duplicity": [f"{one.sn:x}" for one in found.duplicity],
+        "dismissed": [f"{one.sn:x}" for one in found.dismissed],
         "rolled_back": found.rolled_back,
         "foreign": list(found.foreign),
         "asked_at": found.asked_at,
@@ -92,6 +93,7 @@ def contact_value(known: Known, now: datetime) -> dict[str, Any]:
         "confirmed": contact.confirmed,
         "duplicitous": bool(known.duplicity),
         "duplicity": [f"{one.sn:x}" for one in known.duplicity],
+        "dismissed": [f"{one.sn:x}" for one in known.dismissed],
         "endpoints": [{"role": role, "eid": eid} for role, eid in contact.endpoints],
         "challenge": challenge_state(contact, known.state, now),
         "answered_at": challenge.answered_at or None if challenge is not None else None,
@@ -136,11 +138,12 @@ def age(seconds: int) -> str:
 
 def warn(found: Found, store: "EventStore", evidence: str | None) -> ExitCode:
     """Tell what speaks against a log, the worst first, and return how the command ends."""
-    code = conclude(found.aid, len(found.duplicity), kept=evidence is not None)
-    if found.duplicity and evidence is not None:
+    code = conclude(found.aid, found, kept=evidence is not None)
+    proofs = (*found.duplicity, *found.dismissed)
+    if proofs and evidence is not None:
         from keystead.node.replay import evidence_stream  # noqa: PLC0415 - seldom needed
 
-        write_file(evidence, b"".join(evidence_stream(store, found.duplicity)), replace=False)
+        write_file(evidence, b"".join(evidence_stream(store, proofs)), replace=False)
         say(f"wrote evidence of duplicity to {evidence}")
     if found.foreign:
         what = (
@@ -157,11 +160,16 @@ def warn(found: Found, store: "EventStore", evidence: str | None) -> ExitCode:
     return code
 
 
-def conclude(aid: str, duplicity: int, *, kept: bool) -> ExitCode:
+def conclude(aid: str, known: Found | Known, *, kept: bool) -> ExitCode:
     """Tell of duplicity, and return how the command ends."""
-    if not duplicity:
-        return ExitCode.DONE
     keep = "" if kept else "; keep the proof with --evidence NEW_FILE"
+    if known.dismissed:
+        say(
+            f"note: somebody who has old keys of {aid} or its delegator made another history; the"
+            f" one that was seen first stands{keep}"
+        )
+    if not known.duplicity:
+        return ExitCode.DONE
     what = f"{aid} is duplicitous: its log exists in two versions, both signed"
     say_error(f"{what} [{ErrorCode.SUPERSEDING}]", f"do not trust this identifier{keep}")
     return ExitCode.INVALID

@@ -111,9 +111,14 @@ def _conclude(audit: Audit, reports: Iterable[LogReport], *, kept: bool) -> Exit
         hint = "key events are not affected; split the input to have all statements verified"
         say_error(f"{dropped} statements were dropped [{ErrorCode.RECORDS_FULL}]", hint)
         code = ExitCode.FAILED
+    keep = "" if kept else "; keep the proof with --evidence NEW_FILE"
+    attacked = sum(1 for one in reports if one.dismissed)
+    if attacked:
+        what = f"{attacked} identifiers have another history by old keys, which does not stand"
+        say_error(what, f"the one that was seen first stands: rely on that alone{keep}")
+        code = ExitCode.INVALID
     duplicitous = sum(1 for one in reports if one.duplicity)
     if duplicitous:
-        keep = "" if kept else "; keep the proof with --evidence NEW_FILE"
         hint = f"do not trust these identifiers{keep}"
         say_error(f"{duplicitous} identifiers are duplicitous", hint)
         code = ExitCode.INVALID
@@ -134,7 +139,7 @@ def _write_evidence(name: str, audit: Audit, reports: Iterable[LogReport]) -> No
     Raises:
         UsageError: the file exists or cannot be written (usage.file).
     """
-    found = [evidence for one in reports for evidence in one.duplicity]
+    found = [evidence for one in reports for evidence in (*one.duplicity, *one.dismissed)]
     if not found:
         say(f"note: no duplicity was found, so {name} was not written")
         return

@@ -49,6 +49,16 @@ _MEANINGS: Final = {
         " delegator; he can replace keys that are stolen."
     ),
 }
+_STILL_BELIEVABLE: Final = (
+    "The other version is signed by keys that the log has replaced since, and has all the receipts"
+    " that it needs, if it needs any. So whoever sees it first will believe it. The controller has"
+    " told two stories, or somebody with old keys and witnesses tells one. Rely on nothing from"
+    " this place on before the controller has explained it."
+)
+_HEADLINES: Final = {
+    "retired_keys": "A HISTORY BY OLD KEYS, which does not stand",
+    "taken_back": "A HISTORY THAT A ROTATION TAKES BACK, which does not stand",
+}
 _RELATIONS: Final = {
     "equal": "the same log",
     "first_is_longer": "the second is an older copy of the first",
@@ -66,7 +76,7 @@ Examples:
   keystead log compare alice.cesr other.cesr     compare two logs
 
 \b
-Exit codes: 0 the logs agree, 3 duplicity is proven, or the input is not valid."""
+Exit codes: 0 the logs agree, 3 two signed versions are proven, or the input is not valid."""
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE [FILE2]")
 @click.option("--json", "json_output", is_flag=True, help="One JSON object.")
@@ -171,7 +181,8 @@ def _bundle_lines(proof: "Proof", findings: "list[Finding]") -> Iterator[str]:
 
 def finding_lines(finding: "Finding", observation: "Observation | None" = None) -> Iterator[str]:
     """Explain a proven duplicity, line by line."""
-    yield f"DUPLICITY: two signed events at one place of {finding.aid}"
+    headline = "DUPLICITY" if finding.counts else _HEADLINES[finding.meaning.value]
+    yield f"{headline}: two signed events at one place of {finding.aid}"
     yield f"  place:       event {finding.sn:x}; the log goes on to event {finding.last_sn:x}"
     if observation is not None:
         yield f"  observed:    {observation.observed_at} by watcher {observation.watcher}"
@@ -183,7 +194,7 @@ def finding_lines(finding: "Finding", observation: "Observation | None" = None) 
     for difference in finding.differences:
         yield from _difference_lines(difference)
     yield ""
-    yield f"  What it means: {_MEANINGS[finding.meaning.value]}"
+    yield f"  What it means: {_explanation(finding)}"
     if finding.corrupt:
         yield "  These witnesses gave receipts for both, which no honest witness does:"
         yield from (f"    {one}" for one in finding.corrupt)
@@ -192,6 +203,12 @@ def finding_lines(finding: "Finding", observation: "Observation | None" = None) 
         yield from (f"    {one}" for one in finding.receipted_both)
     elif not finding.other.receipted_by:
         yield "  No witness has given a receipt for the other version."
+
+
+def _explanation(finding: "Finding") -> str:
+    if finding.counts and finding.meaning.value == "retired_keys":
+        return _STILL_BELIEVABLE
+    return _MEANINGS[finding.meaning.value]
 
 
 def _version_lines(label: str, version: "Version") -> Iterator[str]:
@@ -280,7 +297,8 @@ def _finding_value(finding: "Finding") -> dict[str, Any]:
         "sn": f"{finding.sn:x}",
         "last_sn": f"{finding.last_sn:x}",
         "meaning": finding.meaning.value,
-        "explanation": _MEANINGS[finding.meaning.value],
+        "counts": finding.counts,
+        "explanation": _explanation(finding),
         "first": _version_value(finding.first),
         "other": _version_value(finding.other),
         "differences": [

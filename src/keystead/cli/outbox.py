@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keystead.cli.asking import confirm
-from keystead.cli.collecting import patience_for, run_until, tell_waiting, timeout_option
+from keystead.cli.collecting import (
+    patience_for,
+    run_until,
+    tell_misuse,
+    tell_waiting,
+    timeout_option,
+)
 from keystead.cli.fetching import Network, network_options
 from keystead.cli.id_options import json_option, read_aid, read_place
 from keystead.cli.invitations import (
@@ -133,6 +139,7 @@ def run(  # noqa: PLR0913 - one parameter for each option
         )
         left = [_value(wallet, one) for one in submissions(wallet, aid)]
         short = lacking(wallet, aid)
+        tell_misuse(wallet, aid)
         for one in short:
             tell_waiting(wallet, one.aid, one.event.said)
     if json_output:

@@ -5,6 +5,7 @@ from typing import Any
 
 from keystead.cli.output import counted, printable
 from keystead.keri.attachments import SignedEvent
+from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.escrow import Held, Missing, WaitingReceipts, Want
 from keystead.keri.keystate import Establishment
 from keystead.keri.thresholds import Threshold
@@ -72,6 +73,10 @@ def _log_lines(report: LogReport) -> Iterator[str]:
         yield f"  DUPLICITY:  two signed events at {evidence.sn:x}"
         yield f"    first seen {evidence.accepted.event.said}"
         yield f"    and also   {evidence.other.said}"
+    for evidence in report.dismissed:
+        yield f"  old keys:   another signed event at {evidence.sn:x}, which does not stand"
+        yield f"    first seen {evidence.accepted.event.said}"
+        yield f"    and also   {evidence.other.said}"
 
 
 def _listed(label: str, entries: Sequence[str], note: str) -> Iterator[str]:
@@ -135,14 +140,8 @@ def _log_value(report: LogReport) -> dict[str, Any]:
         "superseded": report.superseded,
         "state": None,
         "pending": [_held_value(held) for held in report.pending],
-        "duplicity": [
-            {
-                "sn": f"{evidence.sn:x}",
-                "first_seen": evidence.accepted.event.said,
-                "other": evidence.other.said,
-            }
-            for evidence in report.duplicity
-        ],
+        "duplicity": [_evidence_value(one) for one in report.duplicity],
+        "dismissed": [_evidence_value(one) for one in report.dismissed],
     }
     if report.state is not None:
         state, last = report.state, report.state.establishment
@@ -160,6 +159,14 @@ def _log_value(report: LogReport) -> dict[str, Any]:
             "ended": not last.transferable,
         }
     return value
+
+
+def _evidence_value(evidence: DuplicityEvidence) -> dict[str, Any]:
+    return {
+        "sn": f"{evidence.sn:x}",
+        "first_seen": evidence.accepted.event.said,
+        "other": evidence.other.said,
+    }
 
 
 def _held_value(held: Held) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from keystead.keri.messages import AnyMessage, Receipt
 from keystead.keri.verdicts import Accepted, Duplicitous, Rejected
 from keystead.limits import DEFAULT_LIMITS, Limits
 from keystead.node.ingest import EventProcessor, Result
+from keystead.node.weighing import counts
 from keystead.ports import EventStore
 
 # Problems that are kept in full; all are counted. A hostile stream has no end of them.
@@ -77,7 +78,9 @@ class LogReport:
         accepted: events accepted, superseded ones included.
         superseded: events that lost their place to a recovery.
         pending: what waits, with what it waits for.
-        duplicity: events at places that are taken, with both signed versions.
+        duplicity: events at places that are taken, with both signed versions, of which either
+            could be believed.
+        dismissed: the same, where the other version does not stand: by keys that were replaced.
     """
 
     aid: Aid
@@ -86,6 +89,7 @@ class LogReport:
     superseded: int
     pending: tuple[Held, ...]
     duplicity: tuple[DuplicityEvidence, ...]
+    dismissed: tuple[DuplicityEvidence, ...] = ()
 
 
 @dataclass
@@ -142,13 +146,16 @@ class Audit:
             state = self.store.key_state(aid)
             accepted = sum(1 for _ in self.store.first_seen(aid))
             on_trunk = 0 if state is None else state.sn + 1
+            evidence = self.store.duplicity(aid)
+            counting = tuple([one for one in evidence if counts(self.store, one)])
             yield LogReport(
                 aid,
                 state,
                 accepted,
                 accepted - on_trunk,
                 tuple(pending.get(aid, ())),
-                self.store.duplicity(aid),
+                counting,
+                tuple([one for one in evidence if one not in counting]),
             )
 
     @property

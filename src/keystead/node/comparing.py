@@ -23,17 +23,8 @@ from keystead.keri.keystate import Establishment
 from keystead.keri.seals import field_of
 from keystead.node.ingest import EventProcessor
 from keystead.node.replay import replay_approved
+from keystead.node.weighing import Meaning, keys_of, weigh
 from keystead.ports import EventStore
-
-
-class Meaning(Enum):
-    """What it means that there are two versions of an event."""
-
-    RETIRED_KEYS = "retired_keys"
-    TAKEN_BACK = "taken_back"
-    CURRENT_KEYS = "current_keys"
-    NEXT_KEYS = "next_keys"
-    UNAPPROVED = "unapproved"
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -74,6 +65,7 @@ class Finding(msgspec.Struct, frozen=True):
         receipted_both: witnesses that receipted both.
         corrupt: those of them that no honest witness could be among.
         meaning: who can have done it, and what follows.
+        counts: both could be believed, so the log must not be relied on.
         last_sn: where the log stands that was seen first.
     """
 
@@ -85,6 +77,7 @@ class Finding(msgspec.Struct, frozen=True):
     receipted_both: tuple[Aid, ...]
     corrupt: tuple[Aid, ...]
     meaning: Meaning
+    counts: bool
     last_sn: int
 
 
@@ -100,7 +93,7 @@ def explain(store: EventStore, evidence: DuplicityEvidence) -> Finding:
     first = _version(standing.event, proofs, prior, standing.first_seen_at)
     other = _version(evidence.other, evidence.proofs, prior)
     both = tuple([one for one in first.receipted_by if one in other.receipted_by])
-    state = store.key_state(aid)
+    state, weighed = store.key_state(aid), weigh(store, evidence)
     return Finding(
         aid,
         sn,
@@ -109,23 +102,10 @@ def explain(store: EventStore, evidence: DuplicityEvidence) -> Finding:
         tuple(_differences(standing.event, evidence.other)),
         both,
         () if _honestly_both(standing.event, evidence.other) else both,
-        _meaning(store, evidence),
+        weighed.meaning,
+        weighed.counts,
         sn if state is None else state.sn,
     )
-
-
-def _meaning(store: EventStore, evidence: DuplicityEvidence) -> Meaning:
-    first, other = evidence.accepted.event, evidence.other
-    state = store.key_state(other.aid)
-    last = 0 if state is None else state.establishment.sn
-    if last > other.sn:
-        return Meaning.RETIRED_KEYS
-    if isinstance(other, Interaction):
-        taken = isinstance(first, EstablishmentEvent)
-        return Meaning.TAKEN_BACK if taken else Meaning.CURRENT_KEYS
-    if isinstance(other, DelegatedRotation):
-        return Meaning.UNAPPROVED
-    return Meaning.NEXT_KEYS
 
 
 def _honestly_both(first: AnyKeyEvent, other: AnyKeyEvent) -> bool:
@@ -144,15 +124,7 @@ def _honestly_both(first: AnyKeyEvent, other: AnyKeyEvent) -> bool:
 def _version(
     event: AnyKeyEvent, proofs: Proofs, prior: Establishment | None, seen_at: str = ""
 ) -> Version:
-    keys = () if prior is None else prior.signing_keys
-    witnesses: tuple[Aid, ...] = () if prior is None else prior.witnesses
-    if isinstance(event, EstablishmentEvent):
-        keys = event.signing_keys
-    if isinstance(event, Inception):
-        witnesses = event.witnesses
-    if isinstance(event, Rotation):
-        kept = [one for one in witnesses if one not in event.witnesses_removed]
-        witnesses = (*kept, *[one for one in event.witnesses_added if one not in kept])
+    keys, witnesses = keys_of(event, prior)
     signers = [keys[one.index].text for one in proofs.signatures if one.index < len(keys)]
     receipts = sorted({one.index for one in proofs.witness_signatures})
     return Version(

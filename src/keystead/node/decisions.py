@@ -10,6 +10,7 @@ from keystead.cesr.keys import Aid
 from keystead.errors import ErrorCode, VerificationError
 from keystead.keri.attachments import Claims, Proofs, SignedEvent
 from keystead.keri.delegation import DelegationProof, place_of_seal, seal_of
+from keystead.keri.duplicity import DuplicityEvidence
 from keystead.keri.escrow import (
     Held,
     HeldKey,
@@ -42,6 +43,7 @@ from keystead.keri.verdicts import (
     Waits,
 )
 from keystead.limits import Limits
+from keystead.node.weighing import displaced
 from keystead.ports import Append, Decision, Extend, KelReader
 
 _VALIDATOR: Final = Role.VALIDATOR
@@ -116,10 +118,22 @@ def decide_event(signed: SignedEvent, context: Context, kel: KelReader) -> Decis
             kept = alone if verified.proofs_under is None else verified
             return _hold(verdict, kept, waiting, context)
         case Duplicitous(evidence):
-            evidence = msgspec.structs.replace(evidence, seen=_seen_logs(kel, event.aid))
-            return Decision(Duplicitous(evidence), release=release, evidence=evidence)
+            return _blame(kel, evidence, release, context)
         case Rejected():
             return Decision(verdict, release=release)
+
+
+def _blame(
+    kel: KelReader,
+    evidence: DuplicityEvidence,
+    release: tuple[HeldKey, ...],
+    context: Context,
+) -> Decision:
+    """Keep evidence, with what tells others when the event was unacceptable."""
+    evidence = msgspec.structs.replace(evidence, seen=_seen_logs(kel, evidence.aid))
+    kept, old = displaced(kel, evidence, context.limits.evidence)
+    displaces = None if old is None else old.other.said
+    return Decision(Duplicitous(evidence), release=release, evidence=kept, displaces=displaces)
 
 
 def _seen_logs(kel: KelReader, aid: Aid) -> tuple[tuple[Aid, int], ...]:

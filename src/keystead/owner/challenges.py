@@ -53,11 +53,14 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
         contact: who answered.
         said: digest of the answer.
         signer_sn: place of the establishment event whose keys signed.
+        addressed: it names the recipient. Otherwise it may have been made for somebody else, who
+            passed the words on.
     """
 
     contact: Contact
     said: Said
     signer_sn: int
+    addressed: bool = True
 
 
 def ask(
@@ -164,7 +167,7 @@ def verify_answer(wallet: Wallet, name: str, pieces: Iterable[bytes]) -> Answere
         )
         contact = msgspec.structs.replace(contact, challenge=done)
         put_contact(wallet, contact, Note("challenge answered", evidence=answer.said))
-    return Answered(contact, answer.said, proof.signer_sn or 0)
+    return Answered(contact, answer.said, proof.signer_sn or 0, answer.recipient is not None)
 
 
 def read_words(words: Sequence[str]) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from keystead.keri.routed import EndRole
 from keystead.keri.verdicts import Source
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node.ingest import EventProcessor
-from keystead.owner.discovery import Found, Schema, Together, known_duplicity, resolve
+from keystead.node.weighing import known_duplicity
+from keystead.owner.discovery import Found, Schema, Together, resolve
 from keystead.owner.intake import bounded, take_in
 from keystead.owner.records import Note
 from keystead.owner.wallet import Wallet, checked_name
@@ -93,12 +94,14 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         contact: what was written down.
         head: the latest event.
-        duplicity: what is known against the log and those of its delegators.
+        duplicity: what speaks against the log and those of its delegators.
+        dismissed: other versions of their events that do not stand.
     """
 
     contact: Contact
     head: AcceptedEvent
     duplicity: tuple[DuplicityEvidence, ...]
+    dismissed: tuple[DuplicityEvidence, ...] = ()
 
     @property
     def state(self) -> KeyState:
@@ -224,7 +227,7 @@ def known_contact(wallet: Wallet, name: str) -> Known:
         what = f"the log of {contact.name} is not here as far as it was verified before"
         hint = "find it again with: keystead contact refresh NAME; and see: keystead doctor"
         raise KeystoreError(ErrorCode.TAMPERED, what, hint=hint, aid=contact.aid)
-    return Known(contact, head, known_duplicity(wallet.events, contact.aid))
+    return Known(contact, head, *known_duplicity(wallet.events, contact.aid))
 
 
 def contacts(wallet: Wallet) -> list[Contact]:

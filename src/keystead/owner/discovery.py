@@ -39,6 +39,7 @@ from keystead.keri.routed import EndRole, Location, Record
 from keystead.keri.verdicts import Pending, Recorded, Rejected, Source
 from keystead.limits import DEFAULT_LIMITS
 from keystead.node.ingest import EventProcessor, Result
+from keystead.node.weighing import known_duplicity
 from keystead.owner.witnesses import receipts
 from keystead.ports.events import EventStore
 from keystead.ports.transport import Answer, Call, Transport
@@ -103,7 +104,8 @@ class Found(msgspec.Struct, frozen=True, gc=False):
         before: place of the latest event that was known before; None if none was.
         told: what each source gave.
         records: statements on endpoints that were found.
-        duplicity: what is known of the log and of those of its delegators.
+        duplicity: what speaks against the log and those of its delegators.
+        dismissed: other versions of their events that do not stand.
         foreign: events of one's own identifier that were not made here.
         refused: how many messages were refused, by code.
         asked_at: when it was asked, RFC 3339 text.
@@ -117,6 +119,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     told: tuple[Told, ...]
     records: tuple[Record, ...]
     duplicity: tuple[DuplicityEvidence, ...]
+    dismissed: tuple[DuplicityEvidence, ...]
     foreign: tuple[Said, ...]
     refused: dict[str, int]
     asked_at: str
@@ -306,7 +309,7 @@ class _Search:
             self._before,
             tuple(self._told(state)),
             records,
-            known_duplicity(self._store, self._aid),
+            *known_duplicity(self._store, self._aid),
             tuple(self._foreign()),
             dict(self._refused()),
             self._now.astimezone(UTC).isoformat(timespec="microseconds"),
@@ -371,19 +374,6 @@ class _Search:
         why = why or (f": {problems[0]}" if problems else "")
         what = f"the log of {self._aid} is not where the introduction leads{why}"
         return VerificationError(ErrorCode.INTRODUCTION, what)
-
-
-def known_duplicity(store: EventStore, aid: Aid) -> tuple[DuplicityEvidence, ...]:
-    """Return the evidence against a log and against those of its delegators."""
-    found: list[DuplicityEvidence] = []
-    above: dict[Aid, None] = {}
-    one: Aid | None = aid
-    while one is not None and one not in above:
-        above[one] = None
-        found += store.duplicity(one)
-        state = store.key_state(one)
-        one = None if state is None else state.establishment.delegator
-    return tuple(found)
 
 
 def _call(oobi: Oobi) -> Call:

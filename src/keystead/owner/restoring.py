@@ -15,11 +15,22 @@ from keystead.errors import ErrorCode, KeystoreError
 from keystead.keri import build
 from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.verdicts import Source
+from keystead.node.weighing import counts
 from keystead.owner.compromises import Compromise, compromises, kept_notices
+from keystead.owner.conflicts import FORK_SEEN, HOLDS, is_taken_back
 from keystead.owner.intake import take_in
 from keystead.owner.keys import put_moved
 from keystead.owner.records import Batch, Note
-from keystead.owner.wallet import IDENTIFIER, KEY, STATE, IdentifierRecord, Wallet, new_master
+from keystead.owner.wallet import (
+    IDENTIFIER,
+    KEY,
+    STATE,
+    IdentifierRecord,
+    Wallet,
+    new_master,
+    parse_event,
+)
+from keystead.owner.witnesses import is_witnessed
 from keystead.ports.events import EventStore
 from keystead.ports.keys import Mark
 
@@ -77,7 +88,8 @@ def unsigned_here(wallet: Wallet, aid: Aid, published: EventStore) -> list[Accep
     """Return the events of a published log that this wallet did not sign, as far as it knows.
 
     What the machine remembers to have signed counts, even where the wallet is a copy from before.
-    A log that went on in another way than that of the wallet gives none: it is never adopted.
+    A log that went on in another way than that of the wallet gives none: it is never adopted. Nor
+    are interactions that a rotation of the wallet takes back.
     """
     if forked_at(wallet, aid, published) is not None:
         return []
@@ -89,20 +101,39 @@ def unsigned_here(wallet: Wallet, aid: Aid, published: EventStore) -> list[Accep
         signed = max(signed, mark.sn)  # no fork, so it is that very event
     if record.pending:
         signed += 1
-    return list(published.events(aid, first_sn=signed + 1))
+    return [one for one in comparable(wallet, aid, published) if one.event.sn > signed]
 
 
 def forked_at(wallet: Wallet, aid: Aid, published: EventStore) -> int | None:
     """Return the first place where a published log has another event than was signed here."""
-    own = wallet.events.events(aid)
-    for ours, theirs in zip(own, published.events(aid), strict=False):
-        if ours.event.said != theirs.event.said:
-            return ours.event.sn
+    theirs = {one.event.sn: one.event.said for one in comparable(wallet, aid, published)}
+    for ours in wallet.events.events(aid):
+        sn = ours.event.sn
+        if theirs.get(sn, ours.event.said) != ours.event.said:
+            return sn
     (mark,) = wallet.vault.marks([aid])
-    theirs_there = None if mark is None else published.event(aid, mark.sn)
-    if mark is None or theirs_there is None or theirs_there.event.said == mark.said:
+    if mark is None or theirs.get(mark.sn, mark.said) == mark.said:
         return None
     return None if _is_superseded(wallet, mark) else mark.sn
+
+
+def comparable(wallet: Wallet, aid: Aid, published: EventStore) -> list[AcceptedEvent]:
+    """Return the events of a published log up to where an own rotation takes the rest back.
+
+    A log that goes on with interactions there is no fork: the rotation stands, wherever it comes.
+    """
+    found = list(published.events(aid))
+    (mark,) = wallet.vault.marks([aid])
+    for place, theirs in enumerate(found):
+        sn = theirs.event.sn
+        ours = wallet.events.event(aid, sn)
+        own = None if ours is None else ours.event
+        if own is None and mark is not None and mark.sn == sn:
+            own = parse_event(mark.raw)
+        if own is not None and own.said != theirs.event.said:
+            rest = [one.event for one in found[place:]]
+            return found[:place] if is_taken_back(own, rest) else found
+    return found
 
 
 def _is_superseded(wallet: Wallet, mark: Mark) -> bool:
@@ -122,6 +153,9 @@ def check_fork(wallet: Wallet, aid: Aid, published: EventStore) -> None:
     sn = forked_at(wallet, aid, published)
     if sn is None and not wallet.identifier(aid).forked:
         return
+    if sn is None and _is_cleared(wallet, aid, published):
+        _clear(wallet, aid)
+        return
     if sn is None:
         what = "another version of this log was published before, whatever this one tells"
         raise KeystoreError(ErrorCode.BEHIND, what, hint=_FORKED)
@@ -131,9 +165,42 @@ def check_fork(wallet: Wallet, aid: Aid, published: EventStore) -> None:
             reason = f"event {sn:x} was published in another version"
             seen = msgspec.structs.replace(record, forked=True)
             batch = wallet.batch()
-            batch.put(IDENTIFIER, aid, seen, Note("fork seen", reason), tag=record.name)
+            batch.put(IDENTIFIER, aid, seen, Note(FORK_SEEN, reason), tag=record.name)
             batch.write()
     raise forked(sn)
+
+
+def _is_cleared(wallet: Wallet, aid: Aid, published: EventStore) -> bool:
+    """Tell whether a fork was seen that is none: what was kept of it does not stand any more.
+
+    Only where a witness held another event, which is kept, and the published log has the own one
+    with its receipts.
+    """
+    seen = [
+        one.note.reason
+        for one in wallet.records.history(IDENTIFIER, aid)
+        if one.note.action == FORK_SEEN
+    ]
+    evidence = wallet.events.duplicity(aid)
+    if not evidence or not all(HOLDS in one for one in seen):
+        return False
+    if any(counts(wallet.events, one) for one in evidence):
+        return False
+    last = max(one.sn for one in evidence)
+    ours, theirs = wallet.events.event(aid, last), published.event(aid, last)
+    if ours is None or theirs is None or ours.event.said != theirs.event.said:
+        return False
+    return bool(theirs.state.establishment.witnesses) and is_witnessed(theirs)
+
+
+def _clear(wallet: Wallet, aid: Aid) -> None:
+    with wallet.store.transaction():
+        record = wallet.identifier(aid)
+        after = msgspec.structs.replace(record, forked=False)
+        reason = "no fork: the published log has the own event, and the other does not stand"
+        batch = wallet.batch()
+        batch.put(IDENTIFIER, aid, after, Note(RECONCILE, reason), tag=record.name)
+        batch.write()
 
 
 def forked(sn: int) -> KeystoreError:

@@ -18,6 +18,7 @@ from keystead.keri.events import AnyKeyEvent, EstablishmentEvent
 from keystead.keri.keystate import AcceptedEvent, KeyState
 from keystead.keri.verdicts import Source
 from keystead.node.replay import replay
+from keystead.node.weighing import counts
 from keystead.owner import plans
 from keystead.owner.events import (
     accept,
@@ -30,7 +31,14 @@ from keystead.owner.events import (
 from keystead.owner.intake import take_in
 from keystead.owner.notices import publish_notices
 from keystead.owner.records import Note
-from keystead.owner.restoring import check_fork, cleared, forked, put_epoch, take_notices
+from keystead.owner.restoring import (
+    check_fork,
+    cleared,
+    comparable,
+    forked,
+    put_epoch,
+    take_notices,
+)
 from keystead.owner.trust import check_state
 from keystead.owner.wallet import IDENTIFIER, STATE, IdentifierRecord, Wallet, parse_event
 from keystead.ports.events import EventStore
@@ -405,7 +413,7 @@ def _check_published(record: IdentifierRecord, published: EventStore) -> None:
     what = ""
     if published.key_state(record.aid) is None:
         what = f"the published log of {record.name} was not given"
-    elif published.duplicity(record.aid):
+    elif any(counts(published, one) for one in published.duplicity(record.aid)):
         what = f"the published log of {record.name} holds two events for one place"
     if what:
         raise KeystoreError(ErrorCode.BEHIND, what, aid=record.aid)
@@ -443,16 +451,17 @@ def _adopt_all(wallet: Wallet, aid: Aid, published: EventStore) -> int:
             go on behind it (keystore.gone).
         StoreError: the log of the wallet is not here (store.corrupt).
     """
+    events = comparable(wallet, aid, published)
     # What is not known now is taken for a key of others, but it may be one that another copy of
     # the wallet made from a seed that this one has not.
     strangers = {
         digest
-        for one in published.events(aid)
+        for one in events
         for digest in one.state.establishment.next_key_digests
         if wallet.key(digest) is None
     }
-    adopted = sum(_adopt(wallet, aid, event, published) for event in published.events(aid))
-    for one in published.events(aid):
+    adopted = sum(_adopt(wallet, aid, event, published) for event in events)
+    for one in events:
         found = Claims(witness_signatures=one.proofs.witness_signatures)
         if found and wallet.events.accepted(aid, one.event.said) is not None:
             put_receipts(wallet, one.event, found)

@@ -10,9 +10,10 @@ from keystead.cesr.groups import ReceiptCouple, SignatureGroup
 from keystead.cesr.indexed import IndexedSignature
 from keystead.cesr.keys import Aid, Digest, Said
 from keystead.errors import ErrorCode, VerificationError
-from keystead.keri.keystate import AcceptedEvent, Establishment, KeyState
+from keystead.keri.keystate import AcceptedEvent, Establishment
 from keystead.keri.receipts import check_signatures, signer_keys
 from keystead.keri.seals import DigestSeal, EventSeal
+from keystead.node.weighing import known_duplicity
 from keystead.owner.compromises import Compromise, suffice
 from keystead.owner.documents import DocumentSignature
 from keystead.ports import EventStore
@@ -65,7 +66,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
             first that somebody else may have signed.
         exposure: whether compromised keys were needed for the signature.
         compromised_since: the first event that may be signed by somebody else with those keys.
-        duplicitous: the signer, or a delegator above it, signed two events for one place.
+        duplicitous: the signer, or a delegator above it, signed two events for one place, of which
+            either could be believed.
+        dismissed: there is another version of an event that does not stand: somebody has keys
+            that were replaced.
         abandoned: the log has ended: nobody signs for this identifier any more.
         log_sn: how far the log is known, None when it is not.
     """
@@ -82,6 +86,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     exposure: Exposure = Exposure.NONE
     compromised_since: int | None = None
     duplicitous: bool = False
+    dismissed: bool = False
     abandoned: bool = False
     log_sn: int | None = None
 
@@ -109,10 +114,12 @@ def judge_signature(
     state = store.key_state(signed.aid)
     if state is None:
         return msgspec.structs.replace(verdict, standing=Standing.UNKNOWN_LOG)
+    duplicity, dismissed = known_duplicity(store, state.aid)
     verdict = msgspec.structs.replace(
         verdict,
         log_sn=state.sn,
-        duplicitous=_is_duplicitous(store, state),
+        duplicitous=bool(duplicity),
+        dismissed=bool(dismissed),
         abandoned=_ends(state.establishment),
     )
     suspects = {one.signing_key.text: one.first_sn for one in known if one.aid == signed.aid}
@@ -258,17 +265,6 @@ def _ends(keys: Establishment) -> bool:
     return keys.sn > 0 and not keys.transferable
 
 
-def _is_duplicitous(store: EventStore, state: KeyState) -> bool:
-    """Look at a log and those of its delegators, which were all known before it."""
-    log: KeyState | None = state
-    while log is not None:
-        if store.duplicity(log.aid):
-            return True
-        delegator = log.establishment.delegator
-        log = None if delegator is None else store.key_state(delegator)
-    return False
-
-
 _FAULTS: dict[ErrorCode, str] = {
     ErrorCode.PAYLOAD: "this is not the document that was signed: its digest is another",
     ErrorCode.SIGNATURE: "a signature was not made by the key that it names, or was changed",
@@ -315,6 +311,11 @@ def _remarks(verdict: Verdict) -> Iterator[str]:
         yield (
             "the identifier or its delegator signed two different events for one place in its log: "
             "do not rely on anything that it signs"
+        )
+    if verdict.dismissed:
+        yield (
+            "note: somebody who has old keys of the identifier or its delegator made another"
+            " history; the one that was seen first stands"
         )
     yield from _on_exposure(verdict)
     if verdict.exposure is Exposure.NONE and verdict.anchored_at is not None:

@@ -64,6 +64,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         release: entries of the escrow that are settled.
         record: statement to keep.
         evidence: duplicity to keep.
+        displaces: the other version of kept evidence that it takes the place of.
     """
 
     verdict: Verdict | RoutedVerdict
@@ -73,6 +74,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     release: tuple[HeldKey, ...] = ()
     record: Record | None = None
     evidence: DuplicityEvidence | None = None
+    displaces: Said | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -107,6 +109,9 @@ class KelReader(Protocol):
     def sealing_event(self, aid: Aid, seal: EventSeal) -> AcceptedEvent | None:
         """Return the first event on the trunk of `aid` that anchors `seal`."""
 
+    def duplicity(self, aid: Aid) -> tuple[DuplicityEvidence, ...]:
+        """Return the evidence of duplicity of `aid`."""
+
     def held(self, *keys: HeldKey) -> tuple[Held, ...]:
         """Return the entries of the escrow with these keys, as far as there are any."""
 
@@ -128,9 +133,6 @@ class EventStore(KelReader, Protocol):
 
     def first_seen(self, aid: Aid, *, first: int = 0) -> Iterator[AcceptedEvent]:
         """Give all accepted events in first-seen order, superseded ones included."""
-
-    def duplicity(self, aid: Aid) -> tuple[DuplicityEvidence, ...]:
-        """Return the evidence of duplicity of `aid`."""
 
     def advance(self, aid: Aid, decide: Callable[[KelReader], Decision]) -> Outcome:
         """Run the pure `decide` on a serializable snapshot and store its outcome.

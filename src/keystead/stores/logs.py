@@ -183,17 +183,27 @@ class LogTables:
         with self._database.snapshot():
             return tuple([self._evidence(row) for row in self._database.rows(query, aid)])
 
-    def keep(self, evidence: DuplicityEvidence, most: int) -> None:
-        """Keep evidence that is new, up to `most` for one identifier."""
+    def keep(self, evidence: DuplicityEvidence, most: int, displaces: Said | None = None) -> None:
+        """Keep evidence that is new, up to `most` for one identifier.
+
+        Args:
+            evidence: what to keep.
+            most: how much there may be.
+            displaces: the other version of kept evidence that it takes the place of.
+        """
         aid, other, accepted = evidence.aid, evidence.other, evidence.accepted
         connection = self._database.writing()
-        query = "SELECT said FROM duplicity WHERE aid = ?"
+        query = "SELECT said FROM duplicity WHERE aid = ? ORDER BY number"
         known = [said for (said,) in connection.execute(query, (aid,))]
-        if other.said in known or len(known) >= most:
+        number = len(known)
+        if displaces in known:
+            number = known.index(displaces)
+            connection.execute("DELETE FROM duplicity WHERE aid = ? AND number = ?", (aid, number))
+        elif other.said in known or number >= most:
             return
         row = (
             aid,
-            len(known),
+            number,
             other.said,
             other.raw,
             rows.to_proofs(evidence.proofs),
@@ -205,7 +215,8 @@ class LogTables:
             "INSERT INTO duplicity VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*row, rows.checksum(*row)),
         )
-        connection.execute("UPDATE log SET duplicities = duplicities + 1 WHERE aid = ?", (aid,))
+        if number == len(known):
+            connection.execute("UPDATE log SET duplicities = duplicities + 1 WHERE aid = ?", (aid,))
 
     def _evidence(self, row: Row) -> DuplicityEvidence:
         aid, _, _, raw, proofs, number, accepted_proofs, seen, stored = row

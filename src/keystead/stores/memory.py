@@ -173,7 +173,7 @@ class MemoryStore:
         if decision.record is not None:
             self._record(decision.record)
         if decision.evidence is not None:
-            self._keep(decision.evidence)
+            self._keep(decision.evidence, decision.displaces)
         for key in decision.release:
             self._escrow.remove(key)
         evicted: tuple[tuple[Held, StoreError], ...] = ()
@@ -208,8 +208,12 @@ class MemoryStore:
         self._records_bytes += record.size - (0 if old is None else old.size)
         self._records[record.key] = record
 
-    def _keep(self, evidence: DuplicityEvidence) -> None:
-        kept = self._logs[evidence.aid].evidence
+    def _keep(self, evidence: DuplicityEvidence, displaces: Said | None) -> None:
+        log = self._logs[evidence.aid]
+        if displaces is not None:
+            found = [evidence if said == displaces else one for said, one in log.evidence.items()]
+            log.evidence = {one.other.said: one for one in found}
+        kept = log.evidence
         if len(kept) < self._limits.evidence:
             kept.setdefault(evidence.other.said, evidence)
 

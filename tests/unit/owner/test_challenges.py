@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from keystead.cesr.keys import Aid
+from keystead.cesr.keys import Aid, digest
 from keystead.errors import ErrorCode, KeysteadError
+from keystead.keri.seals import DigestSeal
 from keystead.keri.verdicts import Source
 from keystead.owner.challenges import (
     ROUTE,
@@ -205,7 +206,7 @@ def test_a_duplicitous_contact_is_not_believed(two: Two) -> None:
     carol = Author("carol")
     inception = carol.incept().raw
     fork = carol.fork()
-    add_file(two.alice, "carol", [inception, carol.rotate().raw])
+    add_file(two.alice, "carol", [inception, carol.interact(DigestSeal(digest(b"data"))).raw])
     ask(two.alice, "carol", WORDS)
     with two.alice.store.transaction():
         take_in(two.alice, [fork.interact().raw], source=Source.REMOTE)
@@ -217,6 +218,20 @@ def test_a_duplicitous_contact_is_not_believed(two: Two) -> None:
         with pytest.raises(KeysteadError) as caught:
             work()
         assert caught.value.code is ErrorCode.CHALLENGE
+
+
+def test_old_keys_do_not_keep_a_contact_from_answering(two: Two) -> None:
+    """Who has keys that a rotation replaced cannot have the owner distrusted."""
+    carol = Author("carol")
+    inception, thief = carol.incept().raw, carol.fork()
+    add_file(two.alice, "carol", [inception, carol.rotate().raw])
+    with two.alice.store.transaction():
+        take_in(two.alice, [thief.interact().raw], source=Source.REMOTE)
+    ask(two.alice, "carol", WORDS)
+    raw = _exchange(carol.aid)
+    done = verify_answer(two.alice, "carol", [attached(raw, endorsed(carol, raw))])
+    assert not done.addressed  # it names no recipient, and is taken all the same
+    assert len(known_contact(two.alice, "carol").dismissed) == 1
 
 
 def test_a_key_that_cannot_rotate_can_answer(two: Two, tmp_path: Path) -> None:

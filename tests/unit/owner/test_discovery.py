@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from keystead.cesr import said as addressing
-from keystead.cesr.keys import Aid
+from keystead.cesr.keys import Aid, digest
 from keystead.errors import ErrorCode, KeysteadError, TransportError, VerificationError
 from keystead.keri.build import Configuration
 from keystead.keri.routed import Location
+from keystead.keri.seals import DigestSeal
 from keystead.keri.verdicts import Source
 from keystead.node.replay import replay
 from keystead.owner.discovery import CESR_TYPES, Found, Schema, Standing, resolve
@@ -167,10 +168,24 @@ def test_duplicity_of_a_delegator_counts(three: list[Place]) -> None:
     signed = author.incept(configuration=Configuration(delegator=boss.aid))
     log = [inception, boss.interact(signed.seal).raw, signed.raw]
     node = Node()
-    node.accept(*log, boss.fork().rotate().raw)
+    node.accept(*log, boss.fork().interact(DigestSeal(digest(b"other"))).raw)
     _publish(three, *log, boss.interact().raw)
     found = _resolve(node, three[0].oobi(author.aid))
     assert [one.aid for one in found.duplicity] == [boss.aid]
+
+
+def test_old_keys_do_not_frame_who_rotated(three: list[Place]) -> None:
+    """An interaction where the log has a rotation is told, and speaks not against the log."""
+    author = Author("carol")
+    inception, thief = author.incept().raw, author.fork()
+    log = [inception, author.rotate().raw]
+    _publish(three, *log)
+    node = Node()
+    node.accept(*log)
+    node.feed(thief.interact().raw)
+    found = _resolve(node, three[0].oobi(author.aid))
+    assert found.duplicity == ()
+    assert [one.sn for one in found.dismissed] == [1]
 
 
 def test_who_is_introduced_must_be_the_one_named(three: list[Place], alice: Author) -> None:

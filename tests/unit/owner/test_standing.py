@@ -411,6 +411,19 @@ def test_duplicitous_identifier_is_never_simply_valid(*, anchored: bool) -> None
     assert "do not rely on anything that it signs" in explain(verdict)[1]
 
 
+def test_who_has_old_keys_frames_nobody() -> None:
+    """Another history by keys that a rotation replaced is told; the signature stays valid."""
+    node, author = _begun()
+    thief = author.fork()
+    node.accept(author.rotate().raw)
+    data = signed_document(author)
+    assert isinstance(node.feed(thief.interact(OTHER).raw), Duplicitous)
+    verdict = judged_by(node, data)
+    assert _summary(verdict) == (True, Standing.CURRENT, Exposure.NONE)
+    assert (verdict.duplicitous, verdict.dismissed) == (False, True)
+    assert "the one that was seen first stands" in explain(verdict)[1]
+
+
 def test_delegate_of_a_duplicitous_delegator_is_not_valid() -> None:
     """What a delegate signs is worth no more than its delegator."""
     node, root, delegate = _delegated()

@@ -5,17 +5,23 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from keystead.cesr.codes import GroupKind
+from keystead.cesr.groups import Group
 from keystead.cesr.keys import digest
+from keystead.cesr.writing import write_groups
 from keystead.custody.records import KeyRecord
 from keystead.errors import ErrorCode, KeystoreError, TransportError, UsageError
 from keystead.keri.attachments import Claims
 from keystead.keri.events import KeyEvent
 from keystead.keri.seals import DigestSeal
+from keystead.keri.verdicts import Source
 from keystead.owner import identifiers as ids
 from keystead.owner import renewal
 from keystead.owner.exporting import log_stream, mark_given, outgoing
+from keystead.owner.intake import take_in
 from keystead.owner.introducing import find_witness
 from keystead.owner.life import keys_of
 from keystead.owner.outbox import (
@@ -30,9 +36,10 @@ from keystead.owner.outbox import (
     submissions,
 )
 from keystead.owner.plans import Change, Creation
+from keystead.owner.records import Note
 from keystead.owner.settlement import reconcile
 from keystead.owner.shredding import doomed
-from keystead.owner.wallet import IdentifierRecord, parse_event
+from keystead.owner.wallet import IDENTIFIER, IdentifierRecord, parse_event
 from keystead.owner.witnesses import is_witnessed, lacking, receipts
 from keystead.owner.witnessing import collect, put_delivery
 from keystead.services.http import Request, Response
@@ -414,6 +421,106 @@ def test_a_lying_witness_stops_nobody(wallet: LocalWallet, pool: list[StubWitnes
     ids.anchor(wallet, "alice", [SEAL])
 
 
+def _thief(
+    wallet: LocalWallet, tmp_path: Path, *steps: Callable[[LocalWallet], object]
+) -> Callable[[Request], Response | None]:
+    """Have somebody with a copy of the keys sign; return how a lying witness tells of it."""
+    there = open_again(_copied(wallet, tmp_path / "thief"), clock=wallet.clock)
+    reconcile(there, "alice", wallet.events)
+    with pytest.MonkeyPatch.context() as program:
+        # His program does not care for receipts.
+        program.setattr(ids, "check_witnessed", lambda *_: None)
+        for step in steps:
+            step(there)
+    made = [
+        one.event.raw
+        + write_groups([Group(GroupKind.CONTROLLER_SIGNATURES, one.proofs.signatures)])
+        for one in there.events.events(wallet.identifier("alice").aid)
+    ]
+
+    def lies(request: Request) -> Response | None:
+        if request.path == "/query":
+            return Response(body=b"".join(made), content_type=CESR)
+        return Response(409) if request.path == "/receipts" else None
+
+    return lies
+
+
+def _anchor_other(wallet: LocalWallet) -> object:
+    return ids.anchor(wallet, "alice", [DigestSeal(digest(b"theft"))])
+
+
+def _rotate(wallet: LocalWallet) -> object:
+    return ids.rotate(wallet, "alice", Change())
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_thief_and_a_lying_witness_do_not_stop_a_recovery(
+    tmp_path: Path,
+    pool: list[StubWitness],
+    more: int,
+) -> None:
+    """The rotation takes the interaction back, so the owner goes on; that a key was used is told."""
+    wallet = make_wallet(tmp_path / "one")
+    record = _create(wallet, pool[:3], 2)
+    pool[0].instead = _thief(wallet, tmp_path, *[_anchor_other] * (1 + more))
+    _rotate(wallet)
+    collect(wallet, local_transport())
+    assert not wallet.identifier("alice").forked
+    assert wallet.events.duplicity(record.aid) == ()
+    work = find_outgoing(wallet, record.aid, 1)
+    assert work is not None
+    told = work.delivery(pool[0].aid)
+    assert told is not None
+    assert (told.step, told.code) == (Step.SUBMIT, ErrorCode.KEY_MISUSED)
+    assert "somebody else signed" in told.detail
+    _rotate(wallet)
+
+
+@pytest.mark.parametrize("steps", [(_rotate,), (_anchor_other, _rotate)])
+def test_a_thief_of_the_next_keys_does_stop_it(
+    tmp_path: Path, pool: list[StubWitness], steps: tuple[Callable[[LocalWallet], object], ...]
+) -> None:
+    """Another rotation by the next keys excludes the own one; nothing of it is taken over."""
+    wallet = make_wallet(tmp_path / "one")
+    record = _create(wallet, pool[:3], 2)
+    pool[0].instead = _thief(wallet, tmp_path, *steps)
+    if len(steps) == 1:
+        ids.anchor(wallet, "alice", [SEAL])
+    else:
+        _rotate(wallet)
+    own = wallet.events.key_state(record.aid)
+    collect(wallet, local_transport())
+    assert wallet.identifier("alice").forked
+    assert wallet.events.key_state(record.aid) == own
+    with pytest.raises(KeystoreError) as caught:
+        reconcile(wallet, "alice", pool[1].node.store)
+    assert caught.value.code is ErrorCode.BEHIND
+
+
+def test_a_fork_that_is_none_is_cleared(tmp_path: Path, pool: list[StubWitness]) -> None:
+    """A mark and evidence that an earlier version left go when an honest log has the rotation."""
+    wallet = make_wallet(tmp_path / "one")
+    record = _create(wallet, pool[:3], 2)
+    lies = _thief(wallet, tmp_path, _anchor_other)
+    _rotate(wallet)
+    collect(wallet, local_transport())
+    answer = lies(Request("GET", "/query", "", {}, b"", ""))
+    assert answer is not None
+    with wallet.store.transaction():
+        take_in(wallet, [answer.body], own=(record.aid,), source=Source.LOCAL)
+        batch, why = wallet.batch(), f"witness {pool[0].aid} holds another event 1"
+        seen = msgspec.structs.replace(wallet.identifier("alice"), forked=True)
+        batch.put(IDENTIFIER, record.aid, seen, Note("fork seen", why), tag="alice")
+        batch.write()
+    assert len(wallet.events.duplicity(record.aid)) == 1
+    with pytest.raises(KeystoreError):
+        _rotate(wallet)
+    reconcile(wallet, "alice", pool[1].node.store)
+    assert not wallet.identifier("alice").forked
+    _rotate(wallet)
+
+
 def test_giving_up_and_taking_up_again(wallet: LocalWallet, pool: list[StubWitness]) -> None:
     """Work for one witness or all goes, the event stays; it can be taken up again."""
     pool[0].instead = pool[1].instead = failing
@@ -562,12 +669,12 @@ def test_a_code_goes_to_its_witness_until_that_took_the_event(
         one.instead = _noting(seen)
     collect(wallet, local_transport())
     asked = [one.asked[1:] for one in pool[:2]]  # the first was who it is
-    assert asked == [["PUT /", "POST /receipts", "POST /"]] * 2
-    assert codes == [["open-sesame", "open-sesame", ""], ["", "", ""]]
+    assert asked == [["POST /receipts", "PUT /"]] * 2
+    assert codes == [["open-sesame", ""], ["", ""]]
     assert submissions(wallet) == []
     ids.anchor(wallet, "alice", [SEAL])
     collect(wallet, local_transport())
-    assert codes[0][3:] == ["", ""]
+    assert codes[0][2:] == ["", ""]
 
 
 def test_who_was_shut_out_gets_the_log_with_the_next_code(
