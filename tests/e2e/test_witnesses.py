@@ -174,7 +174,7 @@ def test_json_is_documented(desk: Desk, pool: list[StubWitness]) -> None:
     (event,) = listed["events"]
     assert list(listed) == _fields("keystead outbox list --json")
     assert list(event) == _fields("Event in the outbox")
-    assert [one["step"] for one in event["witnesses"]] == ["introduce", "done"]
+    assert [one["step"] for one in event["witnesses"]] == ["submit", "done"]
     assert list(event["witnesses"][0]) == _fields("Work for a witness")
     ran = desk.run("outbox", "run", "--timeout", "1", "--json")
     assert list(json.loads(ran.out)) == _fields("keystead outbox run --json")

@@ -1,6 +1,6 @@
 """Who a witness is, and what it has to know before it can receipt an event."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -32,8 +32,8 @@ _PART: Final = 256 * 1024
 def introduction(store: EventStore, shown: Shown, delivery: Delivery) -> tuple[list[bytes], bool]:
     """Return what a witness has to know before an event of a log.
 
-    That is where the other witnesses are reached; for one that is new, the log so far; and for a
-    delegated event the log of the delegator, up to the approval.
+    That is, for one that is new, the log so far; and for a delegated event the log of the
+    delegator, up to the approval.
 
     Args:
         store: where all of it is.
@@ -44,14 +44,38 @@ def introduction(store: EventStore, shown: Shown, delivery: Delivery) -> tuple[l
         The messages that come next, as many as fit into one request, and whether they are all.
     """
     new = delivery.log or delivery.witness in shown.added
-    messages = [*_locations(store, shown, delivery.witness), *_logs(store, shown, new=new)]
-    messages = messages[delivery.sent :]
+    messages = list(_logs(store, shown, new=new))[delivery.sent :]
     size = 0
     for count, message in enumerate(messages):
         size += len(message)
         if count and size > _PART:
             return messages[:count], False
     return messages, True
+
+
+def neighbours(
+    store: EventStore, shown: Shown, witness: Aid, places: Collection[int]
+) -> Iterator[bytes]:
+    """Give what other witnesses signed about where they are reached, as far as that is news.
+
+    A witness tells it to those who ask there for the log. It takes it only once the log names them,
+    so it is told together with their receipts.
+
+    Args:
+        store: where it is.
+        shown: the event.
+        witness: who is told.
+        places: of the others in the witness list.
+    """
+    new = shown.added if shown.event.sn else shown.witnesses
+    for place in places:
+        other = shown.witnesses[place]
+        if witness not in new and other not in new:
+            continue
+        for scheme in _SCHEMES:
+            record = store.record(Location(other, scheme, "").key)
+            if record is not None:
+                yield _message(record)
 
 
 def find_witness(wallet: Wallet, transport: Transport, text: str) -> Aid:
@@ -109,15 +133,6 @@ def messages_in(data: bytes) -> Iterator[Message]:
         if isinstance(item, Malformed):
             raise item.error
         yield item
-
-
-def _locations(store: EventStore, shown: Shown, witness: Aid) -> Iterator[bytes]:
-    """Give what the other witnesses signed about where they are reached."""
-    for other in shown.witnesses:
-        for scheme in _SCHEMES if other != witness else ():
-            record = store.record(Location(other, scheme, "").key)
-            if record is not None:
-                yield _message(record)
 
 
 def _message(record: Record) -> bytes:

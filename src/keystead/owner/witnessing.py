@@ -33,7 +33,7 @@ from keystead.limits import DEFAULT_LIMITS
 from keystead.owner.conflicts import look_into
 from keystead.owner.discovery import locations
 from keystead.owner.events import put_pending_receipts, put_receipts
-from keystead.owner.introducing import introduction, messages_in
+from keystead.owner.introducing import introduction, messages_in, neighbours
 from keystead.owner.outbox import (
     ENDED,
     MOST_FAREWELLS,
@@ -252,6 +252,10 @@ def _call(wallet: Wallet, one: _Try, base: str) -> tuple[_Try, Call | None]:
         receipt = build.receipt(Receipt(outgoing.aid, outgoing.sn, outgoing.said))
         given = [x for x in shown.receipts if x.index in one.tells]
         group = Group(GroupKind.WITNESS_SIGNATURES, tuple(given))
+        told = b"".join(neighbours(wallet.events, shown, witness, one.tells))
+        if told and not one.delivery.attempts:  # the receipts matter more, and then come alone
+            headers = {"Content-Type": EVENT_TYPE, DESTINATION: witness}
+            return one, Call("PUT", f"{base}/", receipt + write_groups((group,)) + told, headers)
         return one, _post(f"{base}/", witness, receipt, (group,))
     match one.delivery.step:
         case Step.INTRODUCE:
