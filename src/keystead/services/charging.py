@@ -25,7 +25,7 @@ class Rates(msgspec.Struct, frozen=True):
     """How often what may be asked.
 
     Attributes:
-        stranger: questions and refused messages, of one network.
+        stranger: questions of one network; and as many messages of it that are refused.
         event: events and receipts about one identifier, of one network; anybody can send what
             looks like an event of another, and must not use up the allowance of the owner.
         strangers: questions of all.
@@ -52,6 +52,8 @@ class Charges:
         self._stranger = RateLimit(rates.stranger)
         self._event = RateLimit(rates.event)
         self._strangers = RateLimit(rates.strangers, buckets=1)
+        # Not the same as for questions: who asks too much may still bring something good.
+        self._refused = RateLimit(rates.stranger)
         self._volume = RateLimit(rates.volume)
         self._limited = limited
 
@@ -65,14 +67,27 @@ class Charges:
         self._take(self._volume, client_prefix(request.client), "volume", cost)
 
     def questions(self, request: Request, count: int = 1) -> None:
-        """Charge for questions, or for the length of what one asks for.
+        """Charge for questions.
 
         Raises:
             Refusal: 429.
         """
-        most = self._rates.stranger.burst
-        self._take(self._stranger, client_prefix(request.client), "stranger", min(count, most))
+        cost = min(count, self._rates.stranger.burst)
+        self._take(self._stranger, client_prefix(request.client), "stranger", cost)
         self._take(self._strangers, "", "strangers")
+
+    def length(self, request: Request, count: int) -> None:
+        """Charge for the length of what a question asks for, which was charged for itself.
+
+        Args:
+            request: that asks.
+            count: questions that it counts for besides. Of a quiet network, the longest is taken.
+
+        Raises:
+            Refusal: 429.
+        """
+        cost = min(count, self._rates.stranger.burst - 1)
+        self._take(self._stranger, client_prefix(request.client), "stranger", cost)
 
     def event(self, request: Request, aid: str) -> None:
         """Charge for an event of an identifier, or a receipt for one.
@@ -85,7 +100,7 @@ class Charges:
     def refused(self, request: Request, aids: Counter[str]) -> None:
         """Charge for messages that were refused, by the identifiers that they named, if any."""
         now, prefix = time.monotonic(), client_prefix(request.client)
-        self._stranger.spend(prefix, now, cost=aids.total())
+        self._refused.spend(prefix, now, cost=aids.total())
         for aid, count in aids.items():
             if aid:
                 self._event.spend(f"{aid} {prefix}", now, cost=count)
@@ -99,7 +114,7 @@ class Charges:
         """
         now, prefix = time.monotonic(), client_prefix(request.client)
         if aid is None:
-            return self._stranger.wait(prefix, now)
+            return self._refused.wait(prefix, now)
         return self._event.wait(f"{aid} {prefix}", now)
 
     def too_often(self, wait: float, name: str) -> Refusal:

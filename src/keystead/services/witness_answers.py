@@ -171,7 +171,7 @@ class WitnessAnswers:
         if found is None:
             return refusal(404, _UNKNOWN, hint=_UNKNOWN_HINT)
         if found.length > _EVENTS_OF_QUESTION:
-            self._charges.questions(request, found.length // _EVENTS_OF_QUESTION)
+            self._charges.length(request, found.length // _EVENTS_OF_QUESTION)
         content, stream = await self._reader.pages(found.pieces)
         if not content and stream is None:
             return refusal(404, _UNKNOWN, hint=_UNKNOWN_HINT)

@@ -74,3 +74,17 @@ def test_memory_is_bounded() -> None:
     assert taken <= 16 * 1024 * 1024
     assert limit.take(f"{BUCKETS + 999:>044}", 0.0) > 0.0
     assert limit.take(f"{0:>044}", 0.0) == 0.0
+
+
+def test_what_is_spent_afterwards_has_to_be_waited_for() -> None:
+    """It may be more than there is, but the debt is no more than the burst."""
+    limit = RateLimit(Rate(1.0, 10))
+    limit.spend("a", 0.0, cost=8)
+    assert limit.wait("a", 0.0) == 0.0
+    assert [limit.take("a", 0.0) for _ in range(2)] == [0.0, 0.0]
+    assert limit.wait("a", 0.0) == limit.take("a", 0.0) == 1.0
+    limit.spend("a", 0.0, cost=1000)
+    assert limit.wait("a", 0.0) == 11.0
+    assert limit.take("a", 10.9) > 0.0
+    assert limit.take("a", 11.0) == 0.0
+    assert limit.wait("b", 0.0) == 0.0
