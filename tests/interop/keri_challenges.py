@@ -44,4 +44,5 @@ def take(log: str, answer: str) -> list[Any]:
 if __name__ == "__main__":
     assert keri.core
     asked = json.load(sys.stdin)
-    json.dump({"respond": respond, "take": take}[asked.pop("do")](**asked), sys.stdout)
+    answer = respond(**asked) if asked.pop("do") == "respond" else take(**asked)
+    json.dump(answer, sys.stdout)

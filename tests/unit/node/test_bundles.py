@@ -6,8 +6,9 @@ from keystead.cesr.keys import Aid, digest
 from keystead.errors import DecodeError, ErrorCode, KeysteadError
 from keystead.keri.seals import DigestSeal
 from keystead.node.bundles import is_bundle, make_bundle, observed, read_bundle
-from keystead.node.comparing import Meaning, explain
+from keystead.node.comparing import explain
 from keystead.node.replay import evidence_stream
+from keystead.node.weighing import Meaning
 from keystead.stores.memory import MemoryStore
 from keystead.testing.authoring import Author, KeyPair, witness
 from support.logs import Node, attached, coupled, routed

@@ -5,14 +5,8 @@ from collections.abc import Sequence
 from keystead.cesr.keys import digest
 from keystead.keri.build import Configuration
 from keystead.keri.seals import DigestSeal
-from keystead.node.comparing import (
-    Comparison,
-    Finding,
-    Meaning,
-    Relation,
-    compare_logs,
-    explain,
-)
+from keystead.node.comparing import Comparison, Finding, Relation, compare_logs, explain
+from keystead.node.weighing import Meaning
 from keystead.stores.memory import MemoryStore
 from keystead.testing.authoring import Author, Signed, witness
 from support.logs import NOW, Node

@@ -16,9 +16,9 @@ from keystead.errors import ErrorCode, KeysteadError, StoreError, UsageError
 from keystead.keystores.vault import LocalVault
 from keystead.owner import identifiers as ids
 from keystead.owner import life, shredding
+from keystead.owner.outbox import Outgoing
 from keystead.owner.plans import Change, Creation
 from keystead.owner.records import Note
-from keystead.owner.outbox import Outgoing
 from keystead.owner.wallet import KEY, OUTBOX, Wallet
 from keystead.ports.keys import SECRET, KeySource, Sealed
 from keystead.ports.wallet import Row

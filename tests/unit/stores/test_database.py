@@ -521,7 +521,9 @@ def test_a_changed_step_is_refused(path: Path) -> None:
 def test_the_steps_are_numbered_without_gaps() -> None:
     """The files count from 1, and each says of every table whether it is evidence."""
     kinds = ("wallet", "witness", "watcher")
-    steps = sorted({one for kind in kinds for one in schema.shipped(kind)}, key=lambda one: one.number)
+    steps = sorted(
+        {one for kind in kinds for one in schema.shipped(kind)}, key=lambda one: one.number
+    )
     assert [step.number for step in steps] == list(range(1, len(steps) + 1))
     for kind in kinds:
         assert [step.name for step in schema.shipped(kind)] == ["events", kind]
