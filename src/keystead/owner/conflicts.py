@@ -1,6 +1,6 @@
 """Two events for one place: what a witness holds is looked at, and kept as evidence if it counts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -10,7 +10,7 @@ from keystead.cesr.keys import Aid, Said
 from keystead.cesr.stream import Message
 from keystead.errors import ErrorCode, KeysteadError
 from keystead.keri.attachments import SignedEvent, gather
-from keystead.keri.events import AnyKeyEvent, Interaction, KeyEvent, Rotation
+from keystead.keri.events import AnyKeyEvent, KeyEvent
 from keystead.keri.keystate import KeyState
 from keystead.keri.messages import parse_message
 from keystead.keri.validation import judge
@@ -21,13 +21,12 @@ from keystead.owner.discovery import locations
 from keystead.owner.introducing import messages_in
 from keystead.owner.outbox import Outgoing, Step, change_deliveries
 from keystead.owner.records import Note
+from keystead.owner.restoring import FORK_SEEN, HOLDS, is_taken_back
 from keystead.owner.wallet import IDENTIFIER, Wallet
 from keystead.owner.witnesses import find_shown
 from keystead.ports.events import Decision, KelReader
 from keystead.ports.transport import Call, Transport
 
-FORK_SEEN: Final = "fork seen"  # the action in the audit log
-HOLDS: Final = "holds another"  # in the reason; that event is kept as evidence
 _OK: Final = 200
 _SAME_PLACE: Final = "it holds another event at this place, signed by the same keys"
 _TAKEN_BACK: Final = (
@@ -68,19 +67,6 @@ def look_into(wallet: Wallet, transport: Transport, outgoing: Outgoing, witness:
             return False
         _put_fork(wallet, outgoing, witness, kept=_keep(wallet, others))
     return True
-
-
-def is_taken_back(own: AnyKeyEvent, others: Sequence[AnyKeyEvent]) -> bool:
-    """Tell whether an own event stands against another history from its place on.
-
-    KERI, rule A0: "Any rotation event may supersede an interaction event at the same sn. where that
-    interaction event is not before any other rotation event."
-
-    Args:
-        own: the event.
-        others: the other history, from that place on.
-    """
-    return isinstance(own, Rotation) and all(isinstance(one, Interaction) for one in others)
 
 
 def _others(

@@ -4,6 +4,7 @@ Which keys are compromised, so that it repeats the notices; that a log went on i
 it signs no further; and that it is the wallet of this machine from now on.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -13,11 +14,11 @@ from keystead.custody.records import KeyRecord
 from keystead.custody.states import GONE, SUSPECT, State
 from keystead.errors import ErrorCode, KeystoreError
 from keystead.keri import build
+from keystead.keri.events import AnyKeyEvent, Interaction, Rotation
 from keystead.keri.keystate import AcceptedEvent
 from keystead.keri.verdicts import Source
 from keystead.node.weighing import counts
 from keystead.owner.compromises import Compromise, compromises, kept_notices
-from keystead.owner.conflicts import FORK_SEEN, HOLDS, is_taken_back
 from keystead.owner.intake import take_in
 from keystead.owner.keys import put_moved
 from keystead.owner.records import Batch, Note
@@ -34,7 +35,9 @@ from keystead.owner.witnesses import is_witnessed
 from keystead.ports.events import EventStore
 from keystead.ports.keys import Mark
 
-RECONCILE = "reconcile"  # the action in the audit log
+FORK_SEEN: Final = "fork seen"  # an action in the audit log
+HOLDS: Final = "holds another"  # in its reason; that event is kept as evidence
+RECONCILE = "reconcile"  # another one
 TOLD = "reconcile notice"  # that of a key, whose reason is that of the notice
 _FORKED: Final = (
     "if another copy of this wallet was used, keep the other and abandon this one; if not, somebody"
@@ -134,6 +137,19 @@ def comparable(wallet: Wallet, aid: Aid, published: EventStore) -> list[Accepted
             rest = [one.event for one in found[place:]]
             return found[:place] if is_taken_back(own, rest) else found
     return found
+
+
+def is_taken_back(own: AnyKeyEvent, others: Sequence[AnyKeyEvent]) -> bool:
+    """Tell whether an own event stands against another history from its place on.
+
+    KERI, rule A0: "Any rotation event may supersede an interaction event at the same sn. where that
+    interaction event is not before any other rotation event."
+
+    Args:
+        own: the event.
+        others: the other history, from that place on.
+    """
+    return isinstance(own, Rotation) and all(isinstance(one, Interaction) for one in others)
 
 
 def _is_superseded(wallet: Wallet, mark: Mark) -> bool:
