@@ -4,6 +4,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,19 @@ DIGEST = "EDdBd3WxW6ZxIbmCUBvDk3RdKAxnn0Mn1E2y9fIFdF7H"
 
 @pytest.fixture(name="witnesses", scope="module")
 def _witnesses() -> Iterator[list[KeriWitness]]:
+    with _running() as running:
+        yield running
+
+
+@pytest.fixture(name="mortal")
+def _mortal() -> Iterator[list[KeriWitness]]:
+    """Give witnesses for one test, which may kill them."""
+    with _running() as running:
+        yield running
+
+
+@contextmanager
+def _running() -> Iterator[list[KeriWitness]]:
     python = find_python()
     if python is None:
         pytest.skip(NOT_RUN)
@@ -112,11 +126,11 @@ def test_a_delegate_with_witnesses_of_keri(desk: Desk, witnesses: list[KeriWitne
             assert answer.status == 200
 
 
-def test_a_witness_of_keri_that_is_killed(desk: Desk, witnesses: list[KeriWitness]) -> None:
-    """The others suffice; what the dead one misses stays in the outbox. It comes last here."""
-    _create(desk, "alice", witnesses, "--witness-threshold", "2")
-    witnesses[0].process.kill()
-    witnesses[0].process.wait(10)
+def test_a_witness_of_keri_that_is_killed(desk: Desk, mortal: list[KeriWitness]) -> None:
+    """The others suffice; what the dead one misses stays in the outbox."""
+    _create(desk, "alice", mortal, "--witness-threshold", "2")
+    mortal[0].process.kill()
+    mortal[0].process.wait(10)
     rotated = json.loads(desk.did("id", "rotate", "alice", "--json"))
     assert rotated["receipts"] == 2
     (event,) = json.loads(desk.did("outbox", "list", "--json"))["events"]

@@ -27,7 +27,7 @@ CREATE TABLE watched_source (
     PRIMARY KEY (aid, url)
 ) STRICT, WITHOUT ROWID;
 
--- One row. Who changes what is followed counts, so that those who serve notice it.
+-- Derived: one row. Who changes what is followed counts, so that those who serve notice it.
 CREATE TABLE following (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     changes INTEGER NOT NULL
