@@ -162,7 +162,9 @@ def test_duplicity_is_proven_offline(scene: Scene, tmp_path: Path) -> None:
         bundle.write_bytes(serving.get(evidence["bundle"]).body)
         state = serving.get(f"/state/{scene.aid}").value
         assert state["state"]["d"] == scene.log[-1].event.said
-        assert [one["other"] for one in state["duplicity"]] == [forged.event.said]
+        # Its keys were replaced since, and too few witnesses signed it: it harms nobody.
+        assert [one["other"] for one in state["dismissed"]] == [forged.event.said]
+        assert state["duplicity"] == []
         wrong = [one for one in state["by_source"] if one["status"] == "other_version"]
         assert [one["url"] for one in wrong] == [scene.servers[1].url]
     done = run("log", "compare", bundle)

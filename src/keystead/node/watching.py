@@ -33,6 +33,7 @@ from keystead.node.freshness import (
 from keystead.node.ingest import EventProcessor
 from keystead.node.intake import Intake, PendingEvent, take
 from keystead.node.replay import replay_approved
+from keystead.node.weighing import known_duplicity
 from keystead.ports.watching import WATCHER, Bundle, News, Notice, Source, SourceView, WatchStore
 
 STATE_TYPE: Final = "keystead.watcher.state.1"
@@ -191,6 +192,9 @@ class Watch:
         fields = None
         if state is not None and head is not None:
             fields = state_fields(state, head.first_seen_number, head.first_seen_at)
+        bundles = [_evidence_value(one) for one in self.store.bundles(aid)]
+        # What speaks against nobody but a thief of old keys must not make others refuse the log.
+        harmless = {one.other.said for one in known_duplicity(self.store.events, aid).dismissed}
         return {
             "type": STATE_TYPE,
             "watcher": self.aid,
@@ -204,7 +208,8 @@ class Watch:
             "oldest_confirmation": None if oldest is None else text_of(oldest),
             "by_source": [_confirmation_value(one) for one in found],
             "pending": [_pending_value(one) for one in self.pending(aid)],
-            "duplicity": [_evidence_value(one) for one in self.store.bundles(aid)],
+            "duplicity": [one for one in bundles if one["other"] not in harmless],
+            "dismissed": [one for one in bundles if one["other"] in harmless],
             "policy": {
                 "max_age": policy.max_age,
                 "min_sources": policy.min_sources,
