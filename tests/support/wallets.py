@@ -1,6 +1,7 @@
 """Wallets to test with: a real store and a real vault, with a clock that tests set."""
 
 import shutil
+import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -50,12 +51,18 @@ class LocalWallet(Wallet):
         self.folder, self.clock, self.sqlite, self.data_key = folder, clock, store, data_key
         self.local = LocalVault(WALLET, data_key, folder / "state")
         super().__init__(store, self.local, now=clock, actor="tester")
-        weakref.finalize(store.database, store.database.connection.close)
+        weakref.finalize(store.database, _close, store.database.connection)
 
     @property
     def home(self) -> Path:
         """The folder of the wallet."""
         return self.folder / "home"
+
+
+def _close(connection: sqlite3.Connection) -> None:
+    """Close a connection, if this is its thread: garbage is collected in whichever runs."""
+    with suppress(sqlite3.ProgrammingError):
+        connection.close()
 
 
 def make_wallet(
